@@ -1,7 +1,7 @@
 """What can go wrong, named for what the caller does about it.
 
 AzsyncdError(message, hint)              hint = one sentence for the operator
-├─ ConfigError(problems)                 every problem with file:line and key; exit 78; the old stays
+├─ ConfigError(problems)                 every problem with file:line and key; exit 78; old stays
 ├─ StateError                            corrupt, newer schema, disk full → stop, loudly
 ├─ SourceError
 │   ├─ DeltaExpired                      → crawl again
