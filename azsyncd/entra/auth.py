@@ -129,15 +129,16 @@ class Tokens:
 
     def _ask(self, which: int, claims: str | None) -> tuple[str | None, dict[str, Any] | None]:
         """A token and what was refused on the way: both, where an early renewal failed."""
+        from azsyncd.entra.login import Refused
+
         session = self._login()
         session.take_refusal()
         try:
             answer = self._app(which)(claims) or {}
-        except ValueError as error:  # MSAL's way to say that discovery failed
-            refusal = session.take_refusal()
-            if refusal is None:
-                raise self._misconfigured(error) from None
-            return None, refusal
+        except Refused as error:
+            return None, error.answer
+        except ValueError as error:  # an authority or a managed identity that cannot be
+            raise self._misconfigured(error) from None
         token = answer.get("access_token")
         refused = session.take_refusal() or (None if token else answer)
         return (str(token) if token else None), refused
@@ -145,7 +146,8 @@ class Tokens:
     def _judge(self, refusal: dict[str, Any]) -> SourceError:
         refused = refusal_from_json(refusal)
         if refusal.get("error") in TRANSIENT:
-            return self._hold(SourceUnavailable(refused.message), _PATIENCE)
+            self._hold(SourceUnavailable(refused.message), _PATIENCE)
+            return self._held_now()
         self._refused_marks = frozenset(self._marks.values())
         return self._hold(refused, _REMEMBERED)
 

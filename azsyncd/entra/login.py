@@ -35,8 +35,17 @@ class NoAnswer(requests.RequestException):
         self.retry_after = retry_after
 
 
+class Refused(requests.RequestException):
+    """The login service says no: an OAuth error."""
+
+    def __init__(self, answer: dict[str, Any]) -> None:
+        super().__init__("refused")
+        self.answer = answer
+
+
 class LoginSession(requests.Session):
-    """Trusts the system's CAs and `ca_file`; follows no redirect; keeps the last OAuth refusal.
+    """Trusts the system's CAs and `ca_file`; follows no redirect; raises for every refusal, and
+    keeps the last one, for MSAL swallows the exception where it has a good token.
 
     `gate` is called before anything is sent and may raise NotAsked; `failed` hears of every
     failure. These exceptions pass through MSAL, which falls back to a cached token that is still
@@ -64,6 +73,7 @@ class LoginSession(requests.Session):
             context.load_verify_locations(cafile=ca_file)
         self.mount("https://", _Adapter(context))
         self.auth = _as_it_is  # or ~/.netrc has a say
+        self.headers["Connection"] = "close"  # the next token is wanted in an hour
         # A managed identity's endpoint is this machine's own: never through a proxy.
         self.trust_env = proxy is None and not local
         if proxy and not local:
@@ -76,6 +86,8 @@ class LoginSession(requests.Session):
         try:
             answer = super().request(method, url, **given)
             self._judge(answer)
+        except Refused:
+            raise
         except requests.RequestException as error:
             failure = _no_answer(error)
             self._failed(failure)
@@ -107,6 +119,7 @@ class LoginSession(requests.Session):
             raise NoAnswer(f"answered {status} with no JSON: {seen.excerpt}", "") from None
         if status >= 400:
             self._refusal = body if isinstance(body, dict) else {}
+            raise Refused(self._refusal)
 
 
 class _Adapter(HTTPAdapter):
