@@ -186,9 +186,32 @@ ROLES_WE_USE = frozenset(
 """Everything else is granted in excess."""
 
 
+INSTEAD_OF = {
+    "signInActivity": "signInActivity cannot be followed: decide by accountEnabled",
+    "licenseAssignmentStates": "licenseAssignmentStates cannot be followed: decide by a group",
+    "manager": "manager is not a property: leave it out",
+    "mailboxSettings": "mailboxSettings lives in Exchange: use preferredLanguage or usageLocation",
+    "customSecurityAttributes": "use onPremisesExtensionAttributes or a directory extension",
+    "employeeLeaveDateTime": "decide by accountEnabled",
+}
+"""What delta cannot track, and what to use. The list is what was seen; Graph's 400 decides."""
+
+
 def permission_for(url: str) -> str:
     """The least application permission that a refused call needs."""
     return next((name for form, name in _PERMISSIONS if form.search(url)), "Directory.Read.All")
+
+
+def credential_ends(application: Any) -> list[tuple[str, float]]:
+    """The ends of an application's secrets and certificates, the next one first."""
+    found = []
+    for kind, name in (("passwordCredentials", "secret"), ("keyCredentials", "certificate")):
+        for item in application.get(kind) or ():
+            ends = timestamp(item.get("endDateTime"))
+            if ends is not None:
+                label = item.get("displayName") or str(item.get("keyId") or "")[:8]
+                found.append((f"{name} {label}".strip(), ends))
+    return sorted(found, key=lambda pair: pair[1])
 
 
 # Subscriptions ----------------------------------------------------------------------------------
