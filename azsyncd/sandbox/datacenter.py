@@ -139,6 +139,7 @@ class DataCenter(Product):
     ) -> None:
         """Make a directory read-only; `groups=False` leaves local groups; neither opens it."""
         home = self.people[directory] if directory else self.people.all[0]
+        home.read_only = users
         if users:
             home.may = frozenset() if groups else LOCAL_GROUPS
         else:

@@ -66,6 +66,7 @@ class Directory:
     kind: str = "INTERNAL"
     may: frozenset[str] = EVERYTHING
     active: bool = True
+    read_only: bool = False
     people: dict[str, Person] = field(default_factory=dict)
     groups: dict[str, Group] = field(default_factory=dict)
 
@@ -275,6 +276,23 @@ class Directories:
             return False
         group.members[fold(person.name)] = person
         person.groups.add(fold(name))
+        self._member_lists.clear()
+        self.changed()
+        return True
+
+    def add_child(self, group: Group, child: Group) -> bool:
+        """Put one group into another; says whether that is new."""
+        if fold(child.name) in group.children:
+            return False
+        group.children[fold(child.name)] = child.name
+        self._member_lists.clear()
+        self.changed()
+        return True
+
+    def remove_child(self, group: Group, child: str) -> bool:
+        """The reverse; says whether it was in there."""
+        if group.children.pop(fold(child), None) is None:
+            return False
         self._member_lists.clear()
         self.changed()
         return True
