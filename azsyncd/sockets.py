@@ -41,14 +41,11 @@ def bind_unix(path: Path, *, mode: int = 0o660) -> socket.socket:
 
     A socket file that a killed daemon left is replaced; one where somebody answers is refused.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_stale(path)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    # NB: the umask is the whole process's; start-up is single-threaded where this is called.
-    before = os.umask(0o777 & ~mode)
     try:
-        with _short(path) as address:
-            listener.bind(address)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_stale(path)
+        _bind(listener, path, mode)
         listener.listen(_BACKLOG)
     except OSError as error:
         listener.close()
@@ -56,10 +53,21 @@ def bind_unix(path: Path, *, mode: int = 0o660) -> socket.socket:
             f"cannot listen at {path}: {error.strerror}",
             "the directory must exist and be writable for azsyncd's user",
         ) from error
-    finally:
-        os.umask(before)
+    except BaseException:
+        listener.close()
+        raise
     listener.setblocking(False)
     return listener
+
+
+def _bind(listener: socket.socket, path: Path, mode: int) -> None:
+    # NB: the umask is the whole process's; start-up is single-threaded where this is called.
+    before = os.umask(0o777 & ~mode)
+    try:
+        with _short(path) as address:
+            listener.bind(address)
+    finally:
+        os.umask(before)
 
 
 def connect_unix(path: Path, timeout: float | None = None) -> socket.socket:
