@@ -16,3 +16,17 @@ class Subscription:
     lifecycle_url: str | None
     expires_at: float
     application_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """One subscription of ours as we remember it, with the secret that its notifications carry."""
+
+    id: str
+    resource: str
+    client_state: str
+    expires_at: float
+    url: str
+
+    def __repr__(self) -> str:  # the secret stays out of logs and tracebacks (I10)
+        return f"Kept(id={self.id!r}, resource={self.resource!r}, expires_at={self.expires_at!r})"
