@@ -1,0 +1,427 @@
+"""Reads Entra: rounds from the stored deltaLinks, and crawls from the beginning beside them.
+
+One loop owns the reading. It waits for a ring (a notification, an operator, start-up), for the
+poll timer, or for a crawl to go on with, and then
+  - runs a round when one is owed: pages are staged with their links, and folded in one transaction
+    when every feed has reached its deltaLink (rule 1);
+  - otherwise reads the next page of a crawl under way, so that rings and the timer run rounds on
+    the old links *between* the pages of a crawl (rule 3); at its end the old links once more, then
+    the comparison, then the switch.
+A round that brings nothing after a notification proves nothing (replication): it is repeated after
+15 s, 60 s and 5 min. A crash anywhere resumes from what was staged.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
+
+import structlog
+
+from azsyncd.clock import Clock
+from azsyncd.engine.bell import Bell
+from azsyncd.errors import (
+    CredentialRefused,
+    DeltaExpired,
+    PageExpired,
+    SourceError,
+    SourceUnavailable,
+)
+from azsyncd.model.identities import FEEDS, ObjectId, Page
+from azsyncd.state import holds, mirror, staging
+from azsyncd.state.staging import CRAWL, ROUND
+from azsyncd.state.store import Store, get_meta, set_meta
+
+log = structlog.get_logger()
+
+REPEATS = (15.0, 60.0, 300.0)
+"""When an empty round after a notification is repeated (graph.md §0, fact 8)."""
+
+MAX_PAGES = 200_000
+"""More pages than any tenant has: a feed that goes on beyond is a loop."""
+
+LINK_AGE = 6 * 86400.0
+"""Older links are not trusted (they live for 7 days): crawl instead (rule 41)."""
+
+BACK_OFF = (5.0, 15.0, 30.0, 60.0, 120.0, 300.0)
+REFUSED_BACK_OFF = (60.0, 300.0, 900.0)
+
+
+class Source(Protocol):
+    """What is asked of entra.delta."""
+
+    def first_url(self, feed: str) -> str: ...
+
+    def selection(self, feed: str) -> str: ...
+
+    async def page(self, feed: str, url: str, *, low_priority: bool = False) -> Page: ...
+
+    async def user_groups(self, user_id: ObjectId) -> list[ObjectId]: ...
+
+
+@dataclass(slots=True)
+class PullState:
+    """What `status` shows of the reading."""
+
+    state: str = "starting"  # starting | reading | idle | down | refused
+    detail: str = ""
+    hint: str = ""
+    since: float | None = None
+    last_round_at: float | None = None
+    last_trigger: str = ""
+    revision: int = 0
+    crawl_pages: int = 0
+    crawl_items: int = 0
+    crawling: bool = False
+    failed_crawls: int = 0
+    page_failures: dict[str, int] = field(default_factory=dict)
+
+
+RoundDone = Callable[[str, float, int], None]
+"""(trigger, seconds, how many facts changed)"""
+
+
+class Pull:
+    """The reading of Entra. `on_advance(revision, seen_at)` wakes the targets; it never waits."""
+
+    def __init__(
+        self,
+        source: Source,
+        store: Store,
+        clock: Clock,
+        *,
+        selected: mirror.Selected,
+        poll_seconds: float,
+        on_advance: Callable[[int, float], None],
+        on_round: RoundDone = lambda trigger, seconds, changed: None,
+    ) -> None:
+        self.bell = Bell(clock)
+        self.state = PullState()
+        self._source = source
+        self._store = store
+        self._clock = clock
+        self._selected = selected
+        self._poll_seconds = poll_seconds
+        self._on_advance = on_advance
+        self._on_round = on_round
+        self._repeats: list[float] = []
+        self._crawl_owed = False
+        self._closed_rounds = 0
+        self._closed_crawls = 0
+        self._polled_at = float("-inf")
+        self._crawl_seen: dict[str, set[str]] = {feed: set() for feed in FEEDS}
+
+    # Asked from outside ---------------------------------------------------------------------------
+
+    def ring(self, reason: str) -> None:
+        """Look again, soon. A notification's ring is followed by repeats if nothing is found."""
+        if reason == "notification":
+            now = self._clock.monotonic()
+            self._repeats = [now + delay for delay in REPEATS]
+        self.bell.ring(reason)
+
+    def owe_crawl(self, reason: str) -> None:
+        """A full sync is due: crawl as soon as possible."""
+        self._crawl_owed = True
+        self.bell.ring(reason)
+
+    @property
+    def rounds(self) -> int:
+        """How many rounds were closed by this process."""
+        return self._closed_rounds
+
+    @property
+    def crawls(self) -> int:
+        """How many crawls were closed by this process."""
+        return self._closed_crawls
+
+    # The loop -------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Read for ever. Only StateError and cancellation end it."""
+        failures = 0
+        await self._start()
+        while True:
+            try:
+                await self.step()
+                failures = 0
+            except CredentialRefused as error:
+                self._trouble("refused", error)
+                await self._pause(REFUSED_BACK_OFF, failures, None)
+                failures += 1
+            except SourceError as error:
+                self._trouble("down", error)
+                retry_after = getattr(error, "retry_after", None)
+                await self._pause(BACK_OFF, failures, retry_after)
+                failures += 1
+
+    async def once(self, *, crawl: bool) -> None:
+        """Look once, for the commands: a crawl if one is asked for or needed, and a round."""
+        await self._start()
+        if crawl:
+            self._crawl_owed = True
+        await self._round("command")
+        while self._crawl_owed or self.state.crawling:
+            await self._crawl_step()
+
+    async def _start(self) -> None:
+        def load(db: sqlite3.Connection) -> tuple[int, bool, bool, float | None]:
+            feeds = staging.links(db)
+            usable = len(feeds) == len(FEEDS) and all(
+                link.selection == self._source.selection(link.feed)
+                and link.issued_at > self._clock.now() - LINK_AGE
+                for link in feeds.values()
+            )
+            crawling = bool(staging.cursors(db, CRAWL))
+            return mirror.revision(db), usable, crawling, get_meta(db, "last_round_at")
+
+        revision, usable, crawling, last = await self._store.read(load)
+        self.state.revision = revision
+        self.state.last_round_at = last
+        self.state.crawling = crawling
+        if not usable or not (crawling or await self._store.read(_ever_crawled)):
+            self._crawl_owed = True
+
+    async def step(self) -> None:
+        """Do the most urgent thing, or wait for one."""
+        now = self._clock.monotonic()
+        due = [moment for moment in self._repeats if moment <= now]
+        if due:
+            self._repeats = [moment for moment in self._repeats if moment > now]
+            self.bell.ring("repeat")
+        if self.bell.rung or now >= self._next_poll():
+            reasons, first = self.bell.answer()
+            await self._round("+".join(sorted(reasons)) or "poll", first)
+        elif self._crawl_owed or self.state.crawling:
+            await self._crawl_step()
+        else:
+            moments = [self._next_poll(), *self._repeats]
+            await self.bell.wait(max(0.0, min(moments) - now))
+
+    def _next_poll(self) -> float:
+        return self._polled_at + self._poll_seconds
+
+    def _trouble(self, state: str, error: SourceError) -> None:
+        """Availability is logged on the edge: first failure, recovery; between them a state."""
+        if self.state.state != state:
+            self.state.since = self._clock.now()
+            log.warning("entra.unavailable", state=state, error=error.message, hint=error.hint)
+        self.state.state, self.state.detail = state, error.message
+        self.state.hint = error.hint
+
+    def _well(self) -> None:
+        if self.state.state in ("down", "refused"):
+            seconds = self._clock.now() - (self.state.since or self._clock.now())
+            log.info("entra.available", after_seconds=round(seconds, 1))
+        self.state.state, self.state.detail, self.state.hint = "idle", "", ""
+        self.state.since = None
+
+    async def _pause(
+        self, delays: tuple[float, ...], failures: int, retry_after: float | None
+    ) -> None:
+        delay = delays[min(failures, len(delays) - 1)]
+        delay = max(retry_after or 0.0, delay * (0.75 + 0.5 * self._clock.jitter()))
+        self._polled_at = float("-inf")  # after the pause a look is owed, whatever the timer says
+        await self._clock.sleep(delay)
+
+    # Rounds ---------------------------------------------------------------------------------------
+
+    async def _round(self, trigger: str, rung_at: float | None = None) -> None:
+        began = self._clock.monotonic()
+        seen_at = began if rung_at is None else rung_at
+        feeds = await self._store.read(staging.links)
+        self._polled_at = began
+        if len(feeds) < len(FEEDS):
+            return  # nothing to start from: the crawl that is owed brings it all
+        try:
+            await self._drain(ROUND, trigger)
+        except PageExpired as error:
+            log.warning("page.expired", error=error.message)
+            await self._store.write(lambda db: staging.abandon(db, ROUND))
+            raise SourceUnavailable(error.message, error.hint) from error
+        except DeltaExpired as error:
+            log.warning("delta.expired", error=error.message)
+            await self._store.write(_dead_links)
+            self._crawl_owed = True
+            return
+        closed = await self._store.write(
+            lambda db: mirror.fold_round(db, self._selected, self._clock.now())
+        )
+        self._closed_rounds += 1
+        await self._after(closed, trigger, began, seen_at)
+
+    async def _after(
+        self, closed: mirror.Closed, trigger: str, began: float, seen_at: float
+    ) -> None:
+        self._well()
+        seconds = self._clock.monotonic() - began
+        self.state.last_round_at = self._clock.now()
+        self.state.last_trigger = trigger
+        self._on_round(trigger, seconds, closed.changed)
+        level = log.info if closed.changed else log.debug
+        level("round.completed", trigger=trigger, changed=closed.changed, revision=closed.revision)
+        if closed.changed:
+            self._repeats = []
+            await self._verify_restored()
+        if closed.revision > self.state.revision:
+            self.state.revision = await self._store.read(mirror.revision)
+            self._on_advance(self.state.revision, seen_at)
+
+    async def _drain(self, pass_: str, trigger: str) -> None:
+        """Read a pass to its end, from where it stands."""
+        feeds = await self._store.read(staging.links)
+        cursors = await self._store.read(lambda db: staging.cursors(db, pass_))
+        if len(cursors) < len(FEEDS):
+            urls = {feed: (link.delta_link, link.selection) for feed, link in feeds.items()}
+            await self._begin(pass_, urls)
+            cursors = await self._store.read(lambda db: staging.cursors(db, pass_))
+        for feed in FEEDS:
+            cursor: staging.Cursor | None = cursors[feed]
+            seen: set[str] = set()
+            while cursor is not None and cursor.delta_link is None:
+                cursor = await self._page(pass_, cursor, seen)
+
+    async def _begin(self, pass_: str, urls: dict[str, tuple[str, str]]) -> None:
+        now = self._clock.now()
+        await self._store.write(lambda db: staging.begin(db, pass_, urls, now))
+
+    async def _page(self, pass_: str, cursor: staging.Cursor, seen: set[str]) -> staging.Cursor:
+        url = cursor.next_link
+        if url is None or url in seen or cursor.pages > MAX_PAGES:
+            raise PageExpired(f"the {cursor.feed} feed leads in a circle", "it is read again")
+        seen.add(url)
+        page = await self._fetch(pass_, cursor, url)
+
+        def keep(db: sqlite3.Connection) -> staging.Cursor:
+            staging.stage(db, pass_, cursor.feed, page)
+            return staging.cursors(db, pass_)[cursor.feed]
+
+        return await self._store.write(keep)
+
+    async def _fetch(self, pass_: str, cursor: staging.Cursor, url: str) -> Page:
+        """One page; a page that keeps failing is dead (rule 4)."""
+        first = cursor.pages == 0
+        key = f"{pass_}:{cursor.feed}"
+        try:
+            page = await self._source.page(cursor.feed, url, low_priority=pass_ == CRAWL)
+        except SourceUnavailable as error:
+            failures = self.state.page_failures.get(key, 0) + 1
+            self.state.page_failures[key] = failures
+            if not first and failures >= 5:
+                self.state.page_failures[key] = 0
+                raise PageExpired(
+                    f"a page of {cursor.feed} keeps failing: {error.message}"
+                ) from error
+            raise
+        self.state.page_failures[key] = 0
+        return page
+
+    # Crawls ---------------------------------------------------------------------------------------
+
+    async def _crawl_step(self) -> None:
+        """Begin a crawl, read one more page of it, or close it."""
+        cursors = await self._store.read(lambda db: staging.cursors(db, CRAWL))
+        wanted = {feed: self._source.selection(feed) for feed in FEEDS}
+        if {feed: cursor.selection for feed, cursor in cursors.items()} != wanted:
+            urls = {feed: (self._source.first_url(feed), wanted[feed]) for feed in FEEDS}
+            await self._begin(CRAWL, urls)
+            cursors = await self._store.read(lambda db: staging.cursors(db, CRAWL))
+            self._crawl_seen = {feed: set() for feed in FEEDS}
+            log.info("crawl.started")
+        self._crawl_owed = False
+        self.state.crawling = True
+        self.state.crawl_pages = sum(cursor.pages for cursor in cursors.values())
+        self.state.crawl_items = sum(cursor.items for cursor in cursors.values())
+        if self.state.state in ("starting", "idle"):
+            self.state.state = "reading"
+        try:
+            for feed in FEEDS:
+                if cursors[feed].delta_link is None:
+                    await self._page(CRAWL, cursors[feed], self._crawl_seen[feed])
+                    return
+        except (PageExpired, DeltaExpired) as error:
+            await self._crawl_failed(error)
+            return
+        await self._close_crawl()
+
+    async def _crawl_failed(self, error: SourceError) -> None:
+        self.state.failed_crawls += 1
+        await self._store.write(lambda db: staging.abandon(db, CRAWL))
+        self.state.crawling = False
+        self._crawl_owed = True
+        say = log.error if self.state.failed_crawls >= 3 else log.warning
+        say("crawl.failed", error=error.message, in_a_row=self.state.failed_crawls)
+        raise SourceUnavailable(f"the crawl starts again: {error.message}", error.hint)
+
+    async def _close_crawl(self) -> None:
+        """The old links once more, then the comparison, then the switch (rule 3)."""
+        began = self._clock.monotonic()
+        if len(await self._store.read(staging.links)) == len(FEEDS):
+            await self._round("crawl")
+        self._crawl_owed = False
+
+        def close(db: sqlite3.Connection) -> mirror.Closed:
+            closed = mirror.fold_crawl(db, self._selected, self._clock.now())
+            _settle_source_hold(db, closed, self._clock.now())
+            return closed
+
+        closed = await self._store.write(close)
+        self._closed_crawls += 1
+        self._closed_rounds += 1
+        self.state.crawling = False
+        self.state.failed_crawls = 0
+        if closed.proof:
+            log.info("crawl.completed", users=_users(closed), revision=closed.revision)
+        else:
+            log.warning("crawl.implausible", doubt=closed.doubt, absent=closed.absent)
+        await self._after(closed, "crawl", began, began)
+
+    # Restored users -------------------------------------------------------------------------------
+
+    async def _verify_restored(self) -> None:
+        """Graph does not announce the groups of a restored user: ask once (rule 6)."""
+        for n, id_ in await self._store.read(mirror.unverified):
+            try:
+                groups = await self._source.user_groups(id_)
+            except SourceError as error:
+                log.warning("restore.unverified", object_id=id_, error=error.message)
+                continue  # nothing is removed for her until it succeeds
+            await self._store.write(partial(_verified, n=n, groups=groups))
+
+
+def _verified(db: sqlite3.Connection, n: int, groups: list[ObjectId]) -> None:
+    mirror.verify_groups(db, n, groups)
+
+
+def _users(closed: mirror.Closed) -> int:
+    return closed.counts.users if closed.counts else 0
+
+
+def _ever_crawled(db: sqlite3.Connection) -> bool:
+    return get_meta(db, "last_crawl_at") is not None
+
+
+def _dead_links(db: sqlite3.Connection) -> None:
+    staging.abandon(db, ROUND)
+    staging.forget_links(db)
+
+
+def _settle_source_hold(db: sqlite3.Connection, closed: mirror.Closed, now: float) -> None:
+    """A plausible crawl ends earlier doubt; an implausible one opens a hold (rule 7)."""
+    standing = holds.standing(db, None, holds.SOURCE)
+    if standing is not None:
+        db.execute("UPDATE hold SET state = 'gone' WHERE id = ?", (standing.id,))
+    if closed.proof:
+        set_meta(db, "full_sync_at", now)
+        return
+    holds.open_hold(
+        db,
+        None,
+        holds.SOURCE,
+        closed.doubt,
+        now,
+        payload={"crawl": get_meta(db, "crawl"), "items": closed.absent},
+    )

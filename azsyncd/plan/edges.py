@@ -1,0 +1,111 @@
+"""Memberships of one user: which to add, which to remove, and whose they are (rule 21).
+
+A membership is ours if we added it, or if it was there *and* wanted when it was first seen in a
+complete inventory. Everything else is foreign and stays, unless `foreign_members: remove`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from azsyncd.model.changes import Change, Kind, Phase, Reason, Waiting, Withheld
+from azsyncd.model.identities import ObjectId, Presence
+from azsyncd.model.links import Edge
+from azsyncd.plan.desk import Desk
+from azsyncd.plan.facts import UserFacts
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of a user's plan."""
+
+    changes: tuple[Change, ...] = ()
+    waiting: tuple[Waiting, ...] = ()
+    judged: Mapping[ObjectId, bool] = field(default_factory=dict)
+
+
+def wanted_groups(facts: UserFacts, desk: Desk) -> set[ObjectId]:
+    """The groups of the scope that she is in, by the nesting rule."""
+    mine = facts.direct if desk.policy.groups.nested != "flatten" else facts.groups
+    return {group for group in mine if group in desk.groups}
+
+
+def plan_edges(facts: UserFacts, desk: Desk) -> Part:
+    """The memberships of somebody who is in scope; disabled in Entra or not."""
+    wanted = wanted_groups(facts, desk)
+    changes: list[Change] = []
+    waiting: list[Waiting] = []
+    for group in sorted(wanted):
+        target = desk.groups[group]
+        edge = facts.edges.get(group)
+        if edge is None and target.stands and target.blocked is None:
+            changes.append(_edge(facts, Kind.ADD_MEMBER, group, Reason.NEW, Phase.ADD))
+    for group, edge in sorted(facts.edges.items()):
+        if group in wanted or group not in desk.groups:
+            continue  # a group that left the scope is decided as a group (groups.gone)
+        part = _unwanted(facts, group, edge, desk)
+        changes += part.changes
+        waiting += part.waiting
+    if changes and not desk.capabilities.writes_members:
+        hint = desk.capabilities.instead.get("writes_members", "")
+        detail = "this product's memberships cannot be written"
+        waiting += [_wait(facts, Withheld.UNSUPPORTED, detail, hint, c) for c in changes]
+        changes = []
+    judged = {g: g in wanted for g, edge in facts.edges.items() if edge.ours is None}
+    return Part(tuple(changes), tuple(waiting), judged)
+
+
+def _unwanted(facts: UserFacts, group: ObjectId, edge: Edge, desk: Desk) -> Part:
+    foreign = not edge.ours
+    if foreign and desk.policy.groups.foreign_members == "keep":
+        return Part()
+    reason = Reason.DRIFT if foreign else Reason.CHANGED
+    change = _edge(facts, Kind.REMOVE_MEMBER, group, reason, Phase.REMOVE)
+    name = desk.groups[group].name
+    if edge.inherited:
+        detail = f"the membership in {name} is inherited, removing it had no effect"
+        hint = "find the nested group or default that it comes from, in the product"
+        return Part(waiting=(_wait(facts, Withheld.UNSUPPORTED, detail, hint, change),))
+    if not desk.proof or not facts.verified:
+        detail = f"leaves {name} when Entra has been read completely"
+        return Part(waiting=(_wait(facts, Withheld.INCOMPLETE_READ, detail, change=change),))
+    if desk.groups[group].blocked is not None:
+        return Part()
+    return Part(changes=(change,))
+
+
+def follow_leaver(facts: UserFacts, desk: Desk) -> Part:
+    """A leaver's memberships are frozen, but an explicit removal in Entra applies (rule 33)."""
+    judged = {
+        group: group in wanted_groups(facts, desk)
+        for group, edge in facts.edges.items()
+        if edge.ours is None and group in desk.groups
+    }
+    if facts.user.presence is not Presence.PRESENT or not facts.verified or not desk.proof:
+        return Part(judged=judged)
+    wanted = wanted_groups(facts, desk)
+    gone = [
+        group
+        for group, edge in sorted(facts.edges.items())
+        if edge.ours and not edge.inherited and group in desk.groups and group not in wanted
+    ]
+    changes = [_edge(facts, Kind.REMOVE_MEMBER, g, Reason.CHANGED, Phase.REMOVE) for g in gone]
+    return Part(tuple(changes), (), judged)
+
+
+def strip(facts: UserFacts, desk: Desk, reason: Reason) -> Part:
+    """Take all memberships that are ours away."""
+    ours = [g for g, edge in sorted(facts.edges.items()) if edge.ours and not edge.inherited]
+    changes = [_edge(facts, Kind.REMOVE_MEMBER, g, reason, Phase.REMOVE) for g in ours]
+    return Part(tuple(changes))
+
+
+def _edge(facts: UserFacts, kind: Kind, group: ObjectId, reason: Reason, phase: Phase) -> Change:
+    return Change(kind=kind, reason=reason, object_id=facts.user.id, group_id=group, phase=phase)
+
+
+def _wait(
+    facts: UserFacts, reason: Withheld, detail: str, hint: str = "", change: Change | None = None
+) -> Waiting:
+    return Waiting(object_id=facts.user.id, reason=reason, detail=detail, hint=hint, change=change)

@@ -1,0 +1,100 @@
+"""What the planner is told: one value per user or group, with everything that its decision needs.
+
+The state loads these, the planner only looks at them. A slice is a sequence of such values, a full
+plan is the same for everybody: that is why planning a slice equals planning everything, restricted
+to what differs (architecture.md, decision 5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from azsyncd.model.accounts import Account, TargetGroup
+from azsyncd.model.identities import Group, ObjectId, User
+from azsyncd.model.links import AccountLink, Edge, GroupLink
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """An account that stands in the target, and whose it is.
+
+    `wants` is the username that its owner wants now, None if nobody owns it or its owner wants
+    none: a name is about to become free if its owner wants another one. `gone` says how far the
+    owner is gone from Entra (for re-hires): None, "soft_deleted" or "purged".
+    """
+
+    account: Account
+    owner: ObjectId | None = None
+    wants: str | None = None
+    gone: str | None = None
+    owner_employee: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NameFacts:
+    """What is known about the names that a user wants.
+
+    `rivals`: other unlinked objects that want the same username. `under_name`: who has the
+    username. `under_mail`: all who have the address.
+    """
+
+    rivals: tuple[ObjectId, ...] = ()
+    under_name: Standing | None = None
+    under_mail: tuple[Standing, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserFacts:
+    """A user, where she stands in Entra, and what stands in the target for her.
+
+    `edges` are the memberships of her account, or of the account that she would adopt, in groups
+    that are linked or would be adopted, by the group's object id.
+    """
+
+    user: User
+    groups: frozenset[ObjectId]  # at any depth
+    direct: frozenset[ObjectId]
+    verified: bool = True
+    link: AccountLink | None = None
+    account: Account | None = None
+    edges: Mapping[ObjectId, Edge] = field(default_factory=dict)
+    names: NameFacts = NameFacts()
+
+
+@dataclass(frozen=True, slots=True)
+class GroupStanding:
+    """A group that stands in the target, and whose it is."""
+
+    group: TargetGroup
+    owner: ObjectId | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupFacts:
+    """A group, and what stands in the target for it.
+
+    `followed`: the scope's entry that it once matched is still in the file (rule 12).
+    """
+
+    group: Group
+    link: GroupLink | None = None
+    standing: TargetGroup | None = None  # the linked one
+    rivals: tuple[ObjectId, ...] = ()
+    under_name: GroupStanding | None = None
+    followed: bool = False
+    former_name: str | None = None  # its display name before its last change (rule 12)
+
+
+@dataclass(frozen=True, slots=True)
+class WantedGroup:
+    """A group of the scope as far as memberships are concerned.
+
+    `stands`: it is linked, or will be when its own change was made. `blocked`: why nobody can be
+    put into it now (conflict, protected …); None = all is well.
+    """
+
+    object_id: ObjectId
+    name: str
+    stands: bool
+    blocked: str | None = None

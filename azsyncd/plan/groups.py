@@ -1,0 +1,207 @@
+"""How it decides about one group; its members are planned user by user (edges.py).
+
+ in scope   current    link    →  change                     reason
+ ────────   ───────    ─────      ────────────────────────   ───────────────────────────────────
+ yes        -          -          create group               new (groups.create: false: withheld)
+ yes        yes        -          adopt group                adopted (groups.adopt: likewise)
+ yes        -          live       create group, same link    drift
+ yes        yes        live       -                          other name: unsupported, goes on
+ -          yes        live       as `groups.gone` says      keep · empty · delete
+ -          yes        -          -                          not ours: never touched
+A linked group is followed by id for ever (rule 12).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from azsyncd.model.accounts import InvalidValue, TargetGroup, fold
+from azsyncd.model.changes import Change, Kind, Phase, Reason, Waiting, Withheld
+from azsyncd.model.identities import Presence
+from azsyncd.model.links import LinkState
+from azsyncd.plan.desk import Desk
+from azsyncd.plan.expressions import ExpressionFailed, Unread
+from azsyncd.plan.facts import GroupFacts, WantedGroup
+from azsyncd.plan.scope import Verdict
+
+RENAMED_INTO_SCOPE = "came to match the scope by being renamed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupPlan:
+    """What follows for one group.
+
+    `wanted`: it is in scope, memberships are planned for it. `emptied`: its members that are ours
+    are to be removed (`gone: empty`). `hold`: a person decides before its first write (rule 12).
+    """
+
+    changes: tuple[Change, ...] = ()
+    waiting: tuple[Waiting, ...] = ()
+    wanted: WantedGroup | None = None
+    emptied: bool = False
+    hold: str = ""
+
+
+def wanted_name(facts: GroupFacts, desk: Desk) -> str:
+    """The legal name of the group in the target; raises InvalidValue, Unread, ExpressionFailed."""
+    return desk.dialect.group(desk.group_mapping.name(facts.group))
+
+
+def in_scope(facts: GroupFacts, desk: Desk) -> tuple[Verdict, str]:
+    """Whether the group is synced, and the evidence."""
+    verdict = desk.group_rule.verdict(facts.group)
+    if facts.group.presence is not Presence.PRESENT:
+        return Verdict.OUT, "deleted in Entra"
+    if facts.link is not None and facts.followed and verdict.verdict is Verdict.OUT:
+        return Verdict.IN, "followed by its id since it was linked"
+    return verdict.verdict, verdict.why
+
+
+def plan_group(facts: GroupFacts, desk: Desk) -> GroupPlan:
+    """Decide for one group."""
+    verdict, why = in_scope(facts, desk)
+    if verdict is Verdict.EXCLUDED:
+        waiting = (_wait(facts, Withheld.EXCLUDED, why),) if facts.link else ()
+        return GroupPlan(waiting=waiting)
+    if verdict is Verdict.UNDECIDED:
+        return GroupPlan(waiting=(_wait(facts, Withheld.UNDECIDED, why),), wanted=_kept(facts))
+    if verdict is Verdict.OUT:
+        return _gone(facts, why, desk)
+    try:
+        name = wanted_name(facts, desk)
+    except (Unread, ExpressionFailed) as error:
+        waiting = (_wait(facts, Withheld.UNDECIDED, str(error)),)
+        return GroupPlan(waiting=waiting, wanted=_kept(facts))
+    except InvalidValue as error:
+        waiting = (_wait(facts, Withheld.INVALID_VALUE, str(error)),)
+        return GroupPlan(waiting=waiting, wanted=_kept(facts))
+    if facts.link is not None and facts.link.state is not LinkState.PENDING:
+        return _linked(facts, name, desk)
+    return _new(facts, name, desk)
+
+
+def _kept(facts: GroupFacts) -> WantedGroup | None:
+    """What stands goes on as it is while its name or scope cannot be decided."""
+    if facts.link is None or facts.standing is None:
+        return None
+    return WantedGroup(facts.group.id, facts.standing.name, stands=True)
+
+
+def _wait(
+    facts: GroupFacts, reason: Withheld, detail: str, hint: str = "", change: Change | None = None
+) -> Waiting:
+    return Waiting(object_id=facts.group.id, reason=reason, detail=detail, hint=hint, change=change)
+
+
+def _change(
+    facts: GroupFacts,
+    kind: Kind,
+    reason: Reason,
+    phase: Phase,
+    before: TargetGroup | None,
+    after: TargetGroup | None,
+) -> Change:
+    return Change(
+        kind=kind,
+        reason=reason,
+        object_id=facts.group.id,
+        before=before,
+        after=after,
+        phase=phase,
+    )
+
+
+def _new(facts: GroupFacts, name: str, desk: Desk) -> GroupPlan:
+    def withheld(reason: Withheld, detail: str, hint: str = "") -> GroupPlan:
+        wanted = WantedGroup(facts.group.id, name, stands=False, blocked=detail)
+        return GroupPlan(waiting=(_wait(facts, reason, detail, hint),), wanted=wanted)
+
+    if why := desk.protects_group(name):
+        return withheld(Withheld.PROTECTED, f"{name}: {why}")
+    if facts.rivals:
+        return withheld(
+            Withheld.CONFLICT,
+            f"{len(facts.rivals) + 1} groups want the name {name!r} ({facts.rivals[0]})",
+            "rename one in Entra, exclude one, or tell them apart in groups.name",
+        )
+    hold = RENAMED_INTO_SCOPE if _came_by_renaming(facts, desk) else ""
+    standing = facts.under_name
+    wanted = WantedGroup(facts.group.id, name, stands=True)
+    if standing is None:
+        after = TargetGroup(name=name, description=_description(facts))
+        change = _change(facts, Kind.CREATE_GROUP, Reason.NEW, Phase.GROUPS, None, after)
+        if not desk.policy.groups.create:
+            return withheld(
+                Withheld.NOT_OWNED,
+                f"no group {name!r} stands in the product, and groups.create is false",
+                "create it there by hand",
+            )
+        if not desk.capabilities.creates_groups:
+            return withheld(
+                Withheld.UNSUPPORTED,
+                "this product's groups cannot be created through its API",
+                desk.capabilities.instead.get("creates_groups", ""),
+            )
+        return GroupPlan(changes=(change,), wanted=wanted, hold=hold)
+    if standing.owner is not None:
+        return withheld(
+            Withheld.CONFLICT,
+            f"the name {name!r} belongs to the group of {standing.owner}",
+            "products cannot rename groups: delete the old one there, or choose another name",
+        )
+    if not desk.policy.groups.adopt:
+        return withheld(
+            Withheld.NOT_OWNED,
+            f"a group {name!r} stands in the product, and groups.adopt is false",
+            "set groups.adopt, or another groups.name",
+        )
+    change = _change(
+        facts, Kind.ADOPT_GROUP, Reason.ADOPTED, Phase.GROUPS, standing.group, standing.group
+    )
+    return GroupPlan(changes=(change,), wanted=wanted, hold=hold)
+
+
+def _came_by_renaming(facts: GroupFacts, desk: Desk) -> bool:
+    """Rule 12: it matches by a name pattern that its former name did not match."""
+    if facts.former_name is None:
+        return False
+    before = {**facts.group.properties, "displayName": facts.former_name}
+    return desk.group_rule.verdict(replace(facts.group, properties=before)).verdict is Verdict.OUT
+
+
+def _description(facts: GroupFacts) -> str | None:
+    value = facts.group.properties.get("description")
+    return value if isinstance(value, str) and value else None
+
+
+def _linked(facts: GroupFacts, name: str, desk: Desk) -> GroupPlan:
+    standing = facts.standing
+    if standing is None:
+        after = TargetGroup(name=name, description=_description(facts))
+        change = _change(facts, Kind.CREATE_GROUP, Reason.DRIFT, Phase.GROUPS, None, after)
+        return GroupPlan(changes=(change,), wanted=WantedGroup(facts.group.id, name, stands=True))
+    wanted = WantedGroup(facts.group.id, standing.name, stands=True)
+    if why := desk.protects_group(standing.name):
+        wanted = WantedGroup(facts.group.id, standing.name, stands=True, blocked=why)
+        detail = f"{standing.name}: {why}"
+        return GroupPlan(waiting=(_wait(facts, Withheld.PROTECTED, detail),), wanted=wanted)
+    if fold(standing.name) == fold(name):
+        return GroupPlan(wanted=wanted)
+    detail = f"renamed to {name!r} in Entra; the product keeps {standing.name!r}"
+    hint = "its members go on being synced; to move: create the new name, grant it, unlink the old"
+    return GroupPlan(waiting=(_wait(facts, Withheld.UNSUPPORTED, detail, hint),), wanted=wanted)
+
+
+def _gone(facts: GroupFacts, why: str, desk: Desk) -> GroupPlan:
+    if facts.link is None or facts.standing is None or not desk.proof:
+        return GroupPlan()
+    if desk.protects_group(facts.standing.name):
+        return GroupPlan()
+    gone = desk.policy.groups.gone
+    if gone == "keep":
+        return GroupPlan()
+    if gone == "empty":
+        return GroupPlan(emptied=True)
+    reason = Reason.LEFT_SCOPE if facts.group.presence is Presence.PRESENT else Reason.DELETED
+    change = _change(facts, Kind.DELETE_GROUP, reason, Phase.DELETE, facts.standing, None)
+    return GroupPlan(changes=(change,))

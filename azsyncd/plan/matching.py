@@ -1,0 +1,177 @@
+"""Whose account it is: which one to adopt, when to create, when to keep hands off (rules 16 to 23).
+
+wanted name   address       →  match
+───────────   ───────────      ────────────────────────────────────────────────────────────────
+our mark      any              take it over again: a database was lost
+nobody's      (as adopt asks)  adopt
+nobody's      adopt: never     conflict: somebody else's account has the name
+another's     whose owner      create, after the owner's rename has freed the name
+              wants another
+another's     whose owner is   take it over, if `rehire` allows; else conflict
+              gone from Entra
+another's                      conflict
+nobody has it two have the     conflict: never guess
+              address
+nobody has it                  create
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from azsyncd.model.accounts import Account, fold
+from azsyncd.model.changes import Withheld
+from azsyncd.model.identities import User
+from azsyncd.plan.desk import Desk
+from azsyncd.plan.facts import NameFacts, Standing
+
+
+class Match(StrEnum):
+    """What to do about an object that has no account yet."""
+
+    CREATE = "create"
+    ADOPT = "adopt"
+    REHIRE = "rehire"  # adopt, and the old owner loses the link
+    NONE = "none"  # withheld
+
+
+@dataclass(frozen=True, slots=True)
+class Matched:
+    """A match; `account` for ADOPT and REHIRE, `withheld` and `why` for NONE."""
+
+    match: Match
+    account: Account | None = None
+    withheld: Withheld = Withheld.CONFLICT
+    why: str = ""
+    hint: str = ""
+
+
+def match(user: User, wanted: Account, names: NameFacts, desk: Desk) -> Matched:
+    """Decide for a user without a link."""
+    if why := desk.protects_user(wanted.username):
+        return Matched(Match.NONE, withheld=Withheld.PROTECTED, why=f"{wanted.username}: {why}")
+    ours = _ours(user, names, desk)
+    if ours is not None:
+        return Matched(Match.ADOPT, ours.account)
+    if names.rivals:
+        others = ", ".join(names.rivals[:3])
+        return Matched(
+            Match.NONE,
+            why=f"{len(names.rivals) + 1} users want the username {wanted.username!r} ({others})",
+            hint="change the UPN of one, the username template, or exclude one",
+        )
+    adopt = desk.policy.accounts.adopt
+    if adopt == "email":
+        return _by_mail(user, wanted, names, desk)
+    standing = names.under_name
+    if standing is None:
+        return Matched(Match.CREATE)
+    if standing.owner is not None:
+        return _taken(user, wanted, standing, desk)
+    if adopt == "username":
+        return _adoptable(user, standing.account, desk)
+    if adopt == "username_and_email":
+        if _same_mail(standing.account, wanted):
+            return _adoptable(user, standing.account, desk)
+        return _occupied(wanted, "and another e-mail address")
+    return _occupied(wanted, "and adopt is never")
+
+
+def _ours(user: User, names: NameFacts, desk: Desk) -> Standing | None:
+    """An account with our mark for this very object: no policy is needed to know it again."""
+    standings = (names.under_name, *names.under_mail)
+    for standing in standings:
+        if standing is not None and standing.owner is None and standing.account.mark is not None:
+            mark = standing.account.mark
+            if mark.instance == desk.instance and mark.object_id == user.id:
+                return standing
+    return None
+
+
+def _by_mail(user: User, wanted: Account, names: NameFacts, desk: Desk) -> Matched:
+    if user.properties.get("userType") == "Guest":
+        free: tuple[Standing, ...] = ()  # by mail never a guest (rule 20)
+    else:
+        free = tuple(s for s in names.under_mail if s.owner is None)
+    if len(free) > 1:
+        return Matched(
+            Match.NONE,
+            why=f"{len(free)} accounts have the address {wanted.email!r}",
+            hint="azsyncd link WHO ACCOUNT --target NAME says which one is hers",
+        )
+    if free:
+        return _adoptable(user, free[0].account, desk)
+    standing = names.under_name
+    if standing is None:
+        return Matched(Match.CREATE)
+    if standing.owner is not None:
+        return _taken(user, wanted, standing, desk)
+    return _occupied(wanted, "and another e-mail address")
+
+
+def _adoptable(user: User, account: Account, desk: Desk) -> Matched:
+    why = desk.protects_user(account.username)
+    if why:
+        return Matched(Match.NONE, withheld=Withheld.PROTECTED, why=f"{account.username}: {why}")
+    if why := desk.foreign_mark(account, user.id):
+        return Matched(
+            Match.NONE,
+            withheld=Withheld.NOT_OWNED,
+            why=f"the account {account.username!r} is not adopted: {why}",
+            hint="two azsyncd write to this product, or give this one its own scope",
+        )
+    return Matched(Match.ADOPT, account)
+
+
+def _taken(user: User, wanted: Account, standing: Standing, desk: Desk) -> Matched:
+    if standing.wants is not None and fold(standing.wants) != fold(wanted.username):
+        if desk.capabilities.renames_accounts and desk.policy.accounts.rename:
+            return Matched(Match.CREATE)
+    elif standing.gone and _rehire_allowed(user, standing, desk):
+        return Matched(Match.REHIRE, standing.account)
+    return Matched(
+        Match.NONE,
+        why=f"the username {wanted.username!r} belongs to the account of {standing.owner}",
+        hint=(
+            "accounts.rehire decides whether a new object takes over the account of an old one"
+            if standing.gone
+            else "it becomes free when that one is renamed or deleted"
+        ),
+    )
+
+
+def _rehire_allowed(user: User, standing: Standing, desk: Desk) -> bool:
+    """Rule 23."""
+    rule = desk.policy.accounts.rehire
+    if rule == "never":
+        return False
+    if standing.gone == "purged":
+        return True
+    employee = user.properties.get("employeeId")
+    return rule == "deleted" and bool(employee) and employee == standing.owner_employee
+
+
+def _occupied(wanted: Account, rest: str) -> Matched:
+    return Matched(
+        Match.NONE,
+        why=f"an account that azsyncd does not own has the username {wanted.username!r} {rest}",
+        hint="accounts.adopt decides what is taken over; azsyncd link does it for one",
+    )
+
+
+def _same_mail(account: Account, wanted: Account) -> bool:
+    return bool(account.email and wanted.email) and fold(account.email or "") == fold(
+        wanted.email or ""
+    )
+
+
+def is_ours(sent: Account, found: Account, owner: str, instance: str) -> bool:
+    """Whether the account that stands under the name that was sent is the one that we created
+    and whose answer was lost (rule 18): our mark, or, where no mark is possible, equality with all
+    that was sent and can be read."""
+    if found.mark is not None:
+        return found.mark.instance == instance and found.mark.object_id == owner
+    same_mail = found.email is None or fold(found.email) == fold(sent.email or "")
+    same_name = found.display_name is None or found.display_name == sent.display_name
+    return fold(found.username) == fold(sent.username) and same_mail and same_name

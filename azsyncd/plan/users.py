@@ -1,0 +1,383 @@
+"""How it decides about one user: account and memberships.
+
+ desired   current    link           →  change                   reason
+ ───────   ───────    ─────────────     ──────────────────────   ──────────────────────────────
+ yes       -          -                 create                   new (inactive: nothing)
+ yes       -          live              create, same link        drift (after a second read)
+ yes       yes        - one match       adopt, then update if ≠  adopted
+ yes       yes        - two match       -                        withheld: conflict, never guess
+ yes       yes        live, name ≠      rename                   changed (cannot: unsupported)
+ yes       yes        live, attrs ≠     update                   changed | drift
+ disabled  active     live              deactivate               disabled
+ enabled   inactive   live              reactivate               changed (if we deactivated it)
+ -         yes        live              as accounts.leavers says left scope | deleted
+ -         yes        -                 -                        not ours: never touched
+ edges: wanted, absent → add · ours, not wanted → remove · foreign → kept (or removed, if
+ configured) · frozen for leavers
+Pending links are settled before planning, by reading the name that was sent (matching.is_ours).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from azsyncd.model.accounts import Account, differences, fold
+from azsyncd.model.changes import Change, Kind, Phase, Reason, Waiting, Withheld
+from azsyncd.model.identities import ObjectId
+from azsyncd.model.links import AccountLink, LinkState
+from azsyncd.plan import edges
+from azsyncd.plan.desk import Desk
+from azsyncd.plan.facts import UserFacts
+from azsyncd.plan.matching import Match, Matched, match
+from azsyncd.plan.wishes import Kind as WishKind
+from azsyncd.plan.wishes import Wish, wish_for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserPlan:
+    """What follows for one user.
+
+    `judged`: memberships whose ownership is settled by this look (rule 21). `leaver`: True if she
+    is one now, False if not, None if that cannot be said; the state keeps since when.
+    `takes_over`: the old owner whose link ends because of a re-hire.
+    """
+
+    changes: tuple[Change, ...] = ()
+    waiting: tuple[Waiting, ...] = ()
+    judged: Mapping[ObjectId, bool] = field(default_factory=dict)
+    leaver: bool | None = None
+    stripped: tuple[ObjectId, ...] | None = None
+    takes_over: ObjectId | None = None
+
+
+def plan_user(facts: UserFacts, desk: Desk, wish: Wish | None = None) -> UserPlan:
+    """Decide for one user. `wish` may be given if it was made already."""
+    wish = wish or wish_for(facts.user, facts.groups, desk)
+    if wish.kind is WishKind.HANDS_OFF:
+        return _hands_off(facts, wish)
+    if wish.kind is WishKind.UNDECIDED:
+        return _undecided(facts, wish, desk)
+    if wish.kind is WishKind.GONE:
+        return _leaver(facts, wish, desk) if facts.link else UserPlan(leaver=True)
+    wanted = wish.account
+    assert wanted is not None
+    if facts.link is None:
+        return _newcomer(facts, wanted, desk)
+    if facts.link.state is LinkState.PENDING:
+        return UserPlan(leaver=False)  # settled before the next look
+    return _linked(facts, facts.link, wanted, desk)
+
+
+def _wait(
+    facts: UserFacts, reason: Withheld, detail: str, hint: str = "", change: Change | None = None
+) -> Waiting:
+    return Waiting(object_id=facts.user.id, reason=reason, detail=detail, hint=hint, change=change)
+
+
+def _change(
+    facts: UserFacts,
+    kind: Kind,
+    reason: Reason,
+    phase: Phase,
+    before: Account | None,
+    after: Account | None,
+    rank: int = 0,
+) -> Change:
+    return Change(
+        kind=kind,
+        reason=reason,
+        object_id=facts.user.id,
+        before=before,
+        after=after,
+        phase=phase,
+        rank=rank,
+    )
+
+
+def _hands_off(facts: UserFacts, wish: Wish) -> UserPlan:
+    if facts.link is None:
+        return UserPlan()
+    return UserPlan(waiting=(_wait(facts, Withheld.EXCLUDED, wish.why),))
+
+
+def _undecided(facts: UserFacts, wish: Wish, desk: Desk) -> UserPlan:
+    """She keeps what she has; but one whom Entra has surely disabled is shut out (rule 27)."""
+    hint = "azsyncd explain shows which rule needs what"
+    waiting = (_wait(facts, wish.withheld, wish.why, hint),)
+    account = facts.account
+    if not (wish.inactive and facts.link and account and account.active):
+        return UserPlan(waiting=waiting)
+    shut = _activity(facts, facts.link, account, replace(account, active=False), desk)
+    return UserPlan(changes=shut.changes, waiting=(*waiting, *shut.waiting))
+
+
+# Without a link ---------------------------------------------------------------------------------
+
+
+def _newcomer(facts: UserFacts, wanted: Account, desk: Desk) -> UserPlan:
+    found = match(facts.user, wanted, facts.names, desk)
+    if found.match is Match.NONE:
+        waiting = _wait(facts, found.withheld, found.why, found.hint)
+        return UserPlan(waiting=(waiting,), leaver=False)
+    if found.match is Match.CREATE:
+        return _create(facts, wanted, desk, Reason.NEW)
+    return _adopt(facts, wanted, found, desk)
+
+
+def _create(facts: UserFacts, wanted: Account, desk: Desk, reason: Reason) -> UserPlan:
+    if not wanted.active:
+        return UserPlan(leaver=False)  # nobody gets an account that would be inactive (rule 17)
+    change = _change(facts, Kind.CREATE, reason, Phase.ACCOUNTS, None, wanted)
+    if not desk.capabilities.creates_accounts:
+        return UserPlan(waiting=(_unsupported(facts, change, "creates_accounts", desk),))
+    joined = edges.plan_edges(replace(facts, edges={}), desk)
+    return UserPlan(
+        changes=(change, *joined.changes),
+        waiting=joined.waiting,
+        judged=joined.judged,
+        leaver=False,
+    )
+
+
+def _adopt(facts: UserFacts, wanted: Account, found: Matched, desk: Desk) -> UserPlan:
+    account = found.account
+    assert account is not None
+    reason = Reason.ADOPTED
+    adopt = _change(facts, Kind.ADOPT, reason, Phase.ACCOUNTS, account, account, rank=-1)
+    link = AccountLink(
+        object_id=facts.user.id,
+        origin="adopted",  # type: ignore[arg-type]  # a StrEnum's value
+        state=LinkState.LIVE,
+        key=account.key,
+        written=account,
+    )
+    rest = _linked(replace(facts, link=link, account=account), link, wanted, desk, reason)
+    return replace(
+        rest,
+        changes=(adopt, *rest.changes),
+        takes_over=facts.names.under_name.owner
+        if found.match is Match.REHIRE and facts.names.under_name
+        else None,
+    )
+
+
+# With a link ------------------------------------------------------------------------------------
+
+
+def _linked(
+    facts: UserFacts, link: AccountLink, wanted: Account, desk: Desk, reason: Reason | None = None
+) -> UserPlan:
+    account = facts.account
+    if account is None:
+        again = replace(facts, edges={})
+        return _create(again, wanted, desk, Reason.DRIFT)
+    if account.email is None and link.written is not None:
+        # Write-only in this product: what we wrote last is the best that is known.
+        account = replace(account, email=link.written.email)
+        facts = replace(facts, account=account)
+    if why := desk.protects_user(account.username):
+        waiting = _wait(facts, Withheld.PROTECTED, f"{account.username}: {why}")
+        return UserPlan(waiting=(waiting,), leaver=False)
+    parts = (
+        _activity(facts, link, account, wanted, desk),
+        _rename(facts, link, account, wanted, desk),
+        _update(facts, link, account, wanted, desk, reason),
+        edges.plan_edges(facts, desk),
+    )
+    return UserPlan(
+        changes=tuple(change for part in parts for change in part.changes),
+        waiting=tuple(waiting for part in parts for waiting in part.waiting),
+        judged=parts[-1].judged,
+        leaver=False,
+    )
+
+
+Part = edges.Part
+
+
+def _activity(
+    facts: UserFacts, link: AccountLink, account: Account, wanted: Account, desk: Desk
+) -> Part:
+    if account.active is None or account.active == wanted.active:
+        return Part()
+    if not wanted.active:
+        return _deactivate(facts, account, Reason.DISABLED, Phase.BLOCK, desk)
+    change = _change(
+        facts,
+        Kind.REACTIVATE,
+        Reason.RETURNED if link.left_at is not None else Reason.CHANGED,
+        Phase.ACCOUNTS,
+        account,
+        replace(account, active=True),
+        rank=1,
+    )
+    if not link.deactivated:
+        change = replace(change, reason=Reason.DRIFT)
+        if desk.policy.drift == "report":
+            detail = f"{account.username} was deactivated in the product by somebody else"
+            hint = "reactivate it there, or set drift: repair"
+            return Part(waiting=(_wait(facts, Withheld.BLOCKED, detail, hint, change),))
+    if not desk.capabilities.deactivates_accounts:
+        return Part(waiting=(_unsupported(facts, change, "deactivates_accounts", desk),))
+    return Part(changes=(change,))
+
+
+def _deactivate(
+    facts: UserFacts, account: Account, reason: Reason, phase: Phase, desk: Desk
+) -> Part:
+    change = _change(facts, Kind.DEACTIVATE, reason, phase, account, replace(account, active=False))
+    if not account.active:
+        return Part()
+    if not account.writable:
+        return Part(waiting=(_read_only(facts, account, change),))
+    if desk.capabilities.deactivates_accounts:
+        return Part(changes=(change,))
+    # Where an account cannot be deactivated its groups are stripped instead (rule 32).
+    stripped = edges.strip(facts, desk, reason)
+    waiting = _unsupported(facts, change, "deactivates_accounts", desk)
+    return Part(stripped.changes, (waiting, *stripped.waiting), stripped.judged)
+
+
+def _rename(
+    facts: UserFacts, link: AccountLink, account: Account, wanted: Account, desk: Desk
+) -> Part:
+    if fold(account.username) == fold(wanted.username):
+        return Part()
+    rules = desk.policy.accounts
+    if not rules.rename or (link.origin == "adopted" and not rules.rename_adopted):
+        return Part()
+    after = replace(account, username=wanted.username)
+    change = _change(facts, Kind.RENAME, Reason.CHANGED, Phase.FREE_NAMES, account, after)
+    if not desk.capabilities.renames_accounts:
+        return Part(waiting=(_unsupported(facts, change, "renames_accounts", desk),))
+    if why := desk.protects_user(wanted.username):
+        detail = f"{wanted.username}: {why}"
+        return Part(waiting=(_wait(facts, Withheld.PROTECTED, detail, change=change),))
+    if facts.names.rivals:
+        detail = f"other users want the username {wanted.username!r} too: {facts.names.rivals[0]}"
+        return Part(waiting=(_wait(facts, Withheld.CONFLICT, detail, change=change),))
+    holder = facts.names.under_name
+    leaves = holder is not None and holder.wants and fold(holder.wants) != fold(wanted.username)
+    if holder is not None and not leaves:
+        detail = f"the username {wanted.username!r} is taken by another account"
+        hint = "rename or delete that account in the product, or change the UPN"
+        return Part(waiting=(_wait(facts, Withheld.CONFLICT, detail, hint, change),))
+    if not account.writable:
+        return Part(waiting=(_read_only(facts, account, change),))
+    return Part(changes=(change,))
+
+
+def _update(
+    facts: UserFacts,
+    link: AccountLink,
+    account: Account,
+    wanted: Account,
+    desk: Desk,
+    reason: Reason | None,
+) -> Part:
+    if not desk.capabilities.has_attributes:
+        wanted = replace(wanted, attributes={})
+    different = differences(account, wanted)
+    if not different:
+        return Part()
+    drifted = link.written is not None and not differences(link.written, wanted)
+    after = replace(
+        account,
+        email=wanted.email if "email" in different else account.email,
+        display_name=wanted.display_name,
+        attributes={**account.attributes, **wanted.attributes},
+    )
+    why = reason or (Reason.DRIFT if drifted else Reason.CHANGED)
+    change = _change(facts, Kind.UPDATE, why, Phase.ACCOUNTS, account, after, rank=2)
+    if not desk.capabilities.updates_accounts:
+        return Part(waiting=(_unsupported(facts, change, "updates_accounts", desk),))
+    if why is Reason.DRIFT and desk.policy.drift == "report":
+        detail = f"changed by hand in the product: {', '.join(different)}"
+        return Part(waiting=(_wait(facts, Withheld.MODE, detail, "drift: report", change),))
+    if not account.writable:
+        return Part(waiting=(_read_only(facts, account, change),))
+    return Part(changes=(change,))
+
+
+def _unsupported(facts: UserFacts, change: Change, ability: str, desk: Desk) -> Waiting:
+    instead = desk.capabilities.instead.get(ability, "")
+    detail = f"this product cannot {change.kind.replace('_', ' ')} an account through its API"
+    return _wait(facts, Withheld.UNSUPPORTED, detail, instead, change)
+
+
+def _read_only(facts: UserFacts, account: Account, change: Change) -> Waiting:
+    where = f" ({account.directory})" if account.directory else ""
+    detail = f"{account.username} stands in a read-only directory{where}"
+    hint = "change it where that directory comes from, or make the directory writable"
+    return _wait(facts, Withheld.READ_ONLY, detail, hint, change)
+
+
+# Leavers ----------------------------------------------------------------------------------------
+
+
+def _leaver(facts: UserFacts, wish: Wish, desk: Desk) -> UserPlan:
+    """Rules 33 and 34: what the stages say that are due, counted from when she was seen gone."""
+    link, account = facts.link, facts.account
+    assert link is not None
+    if link.state is LinkState.PENDING or account is None:
+        return UserPlan(leaver=True)
+    if why := desk.protects_user(account.username):
+        waiting = _wait(facts, Withheld.PROTECTED, f"{account.username}: {why}")
+        return UserPlan(waiting=(waiting,), leaver=True)
+    if wish.reason is Reason.LEFT_SCOPE and not desk.proof:
+        detail = "she seems to have left the scope, but Entra was not read completely yet"
+        return UserPlan(waiting=(_wait(facts, Withheld.INCOMPLETE_READ, detail),))
+    left_at = desk.now if link.left_at is None else link.left_at
+    due, later = _stages(wish, desk, left_at)
+    phase = Phase.BLOCK if wish.reason is Reason.DELETED else Phase.DEACTIVATE
+    parts = [edges.follow_leaver(facts, desk)]
+    stripped: tuple[ObjectId, ...] | None = None
+    if "strip_groups" in due:
+        strip = edges.strip(facts, desk, wish.reason)
+        parts.append(strip)
+        taken = [c.group_id for c in strip.changes if c.group_id is not None]
+        stripped = tuple(dict.fromkeys((*link.stripped, *taken)))
+    if due & {"deactivate", "delete"}:
+        parts.append(_deactivate(facts, account, wish.reason, phase, desk))
+    if "delete" in due:
+        parts.append(_delete(facts, account, wish.reason, desk))
+    waiting = [waiting for part in parts for waiting in part.waiting]
+    if later is not None:
+        detail = f"{wish.why}; the next step of accounts.leavers is {later[1]}"
+        grace = _wait(facts, Withheld.GRACE, detail)
+        waiting.append(replace(grace, retry_at=left_at + later[0]))
+    return UserPlan(
+        changes=_unique(tuple(change for part in parts for change in part.changes)),
+        waiting=tuple(waiting),
+        judged={group: ours for part in parts for group, ours in part.judged.items()},
+        leaver=True,
+        stripped=stripped,
+    )
+
+
+def _stages(wish: Wish, desk: Desk, left_at: float) -> tuple[set[str], tuple[float, str] | None]:
+    """What is due now, and the next step with its delay.
+
+    A soft delete is a blocked sign-in: stages before the first deactivating one do not apply to
+    it, unless the policy never deactivates.
+    """
+    stages = desk.policy.accounts.stages
+    age = desk.now - left_at
+    due = {stage.do for stage in stages if stage.after <= age} - {"keep"}
+    if wish.reason is Reason.DELETED and any(s.do in ("deactivate", "delete") for s in stages):
+        due.add("deactivate")
+    later = [(stage.after, stage.do) for stage in stages if stage.after > age]
+    return due, min(later) if later else None
+
+
+def _delete(facts: UserFacts, account: Account, reason: Reason, desk: Desk) -> Part:
+    change = _change(facts, Kind.DELETE, reason, Phase.DELETE, account, None)
+    if not desk.capabilities.deletes_accounts:
+        return Part(waiting=(_unsupported(facts, change, "deletes_accounts", desk),))
+    return Part(changes=(change,))
+
+
+def _unique(changes: tuple[Change, ...]) -> tuple[Change, ...]:
+    """One change per membership: a leaver's edge may be both followed and stripped."""
+    return tuple({(c.kind, c.object_id, c.group_id): c for c in changes}.values())

@@ -1,0 +1,69 @@
+"""What should be, before anybody looks at the target: in scope? as whom? or a leaver?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from azsyncd.model.accounts import Account, InvalidValue
+from azsyncd.model.changes import Reason, Withheld
+from azsyncd.model.identities import ObjectId, Presence, User
+from azsyncd.plan.desk import Desk
+from azsyncd.plan.expressions import ExpressionFailed, Unread
+from azsyncd.plan.scope import Verdict
+
+
+class Kind(StrEnum):
+    """What is wished for a user in a target."""
+
+    ACCOUNT = "account"  # an account like `account`
+    GONE = "gone"  # a leaver: whatever the policy says, if there is an account of ours
+    HANDS_OFF = "hands_off"  # excluded: left exactly as it is
+    UNDECIDED = "undecided"  # nothing is created, changed or removed
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A wish and its evidence. `why` is one line for people.
+
+    With UNDECIDED, `withheld` says which kind of doubt; `inactive` is set when Entra surely says
+    that the account must not be used, whatever is wrong with its other values.
+    """
+
+    kind: Kind
+    why: str
+    account: Account | None = None
+    reason: Reason = Reason.NEW
+    withheld: Withheld = Withheld.UNDECIDED
+    inactive: bool = False
+
+
+def wish_for(user: User, groups: frozenset[ObjectId], desk: Desk) -> Wish:
+    """Judge scope, then map."""
+    if not user.properties:
+        return Wish(Kind.UNDECIDED, "Entra has shown nothing but the id of this user so far")
+    verdict = desk.users.verdict(user, groups, desk.scope)
+    if verdict.verdict is Verdict.EXCLUDED:
+        return Wish(Kind.HANDS_OFF, verdict.why)
+    if user.presence is not Presence.PRESENT:
+        how = "deleted" if user.presence is Presence.SOFT_DELETED else "deleted for good"
+        return Wish(Kind.GONE, f"{how} in Entra", reason=Reason.DELETED)
+    if verdict.verdict is Verdict.UNDECIDED:
+        return Wish(Kind.UNDECIDED, verdict.why)
+    if verdict.verdict is Verdict.OUT:
+        return Wish(Kind.GONE, verdict.why, reason=Reason.LEFT_SCOPE)
+    return _mapped(user, verdict.why, desk)
+
+
+def _mapped(user: User, why: str, desk: Desk) -> Wish:
+    try:
+        inactive = not desk.mapping.active(user)
+    except (Unread, ExpressionFailed) as error:
+        return Wish(Kind.UNDECIDED, f"accounts.active: {error}")
+    try:
+        account = desk.mapping.account(user)
+    except (Unread, ExpressionFailed) as error:
+        return Wish(Kind.UNDECIDED, str(error), inactive=inactive)
+    except InvalidValue as error:
+        return Wish(Kind.UNDECIDED, str(error), withheld=Withheld.INVALID_VALUE, inactive=inactive)
+    return Wish(Kind.ACCOUNT, why, account=account)

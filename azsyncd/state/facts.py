@@ -1,0 +1,308 @@
+"""Loads what the planner is told, and works out who must be planned again (architecture.md, 5)."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from azsyncd.model.accounts import Account, fold
+from azsyncd.model.identities import Group, ObjectId, Presence, User
+from azsyncd.model.links import LinkState
+from azsyncd.plan.facts import GroupFacts, GroupStanding, NameFacts, Standing, UserFacts
+from azsyncd.state import codec, links, mirror
+
+
+@dataclass(frozen=True, slots=True)
+class UserBase:
+    """A user and where she stands in Entra: all that a wish needs."""
+
+    n: int
+    user: User
+    groups: frozenset[ObjectId]
+    direct: frozenset[ObjectId]
+    verified: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Who is planned again: numbers of users and of groups."""
+
+    users: frozenset[int]
+    groups: frozenset[int]
+
+
+# Who --------------------------------------------------------------------------------------------
+
+
+def slice_since(db: sqlite3.Connection, t: int, since: int, now: float) -> Slice:
+    """Everybody touched since a revision, everybody at or below a changed nesting, and whoever
+    waits and is due."""
+    users, groups, heads = mirror.touched_since(db, since)
+    found = set(users) | set(mirror.users_below(db, heads))
+    rows = db.execute(
+        "SELECT DISTINCT w.n, o.kind FROM waiting w JOIN object o ON o.n = w.n"
+        " WHERE w.t = ? AND w.retry_at <= ?",
+        (t, now),
+    ).fetchall()
+    found |= {row["n"] for row in rows if row["kind"] == "user"}
+    due_groups = {row["n"] for row in rows if row["kind"] == "group"}
+    return Slice(frozenset(found), frozenset(groups) | due_groups)
+
+
+def next_due(db: sqlite3.Connection, t: int) -> float | None:
+    """When the next waiting object of a target is due."""
+    row = db.execute("SELECT min(retry_at) FROM waiting WHERE t = ?", (t,)).fetchone()
+    return None if row[0] is None else float(row[0])
+
+
+def every(db: sqlite3.Connection, kind: str) -> list[int]:
+    """The number of every user or every group, in the order of their first appearance."""
+    return [row[0] for row in db.execute("SELECT n FROM object WHERE kind = ? ORDER BY n", (kind,))]
+
+
+def named(db: sqlite3.Connection, who: str, kind: str) -> list[int]:
+    """Objects by object id, UPN, mail or display name."""
+    text = fold(who)
+    rows = db.execute(
+        "SELECT n FROM object WHERE kind = :kind AND (id = :who OR name = :who OR mail = :who)",
+        {"kind": kind, "who": text},
+    ).fetchall()
+    return [row[0] for row in rows]
+
+
+def sharers(db: sqlite3.Connection, t: int, keys: Iterable[tuple[str, str]]) -> set[int]:
+    """Whoever claims one of these (field, key), or has an account or group under it."""
+    found: set[int] = set()
+    for field, key in keys:
+        rows = db.execute(
+            "SELECT n FROM claim WHERE t = ? AND field = ? AND key = ?", (t, field, key)
+        )
+        found |= {row[0] for row in rows}
+        if field == "username":
+            owners = (
+                "SELECT l.n FROM account ac JOIN link l ON l.a = ac.a"
+                " WHERE ac.t = ? AND ac.name = ?"
+            )
+            found |= {row[0] for row in db.execute(owners, (t, key))}
+    return found
+
+
+# Claims -----------------------------------------------------------------------------------------
+
+
+def claim(db: sqlite3.Connection, t: int, n: int, wanted: dict[str, str]) -> set[tuple[str, str]]:
+    """Keep what an object wants to be called, by field; returns the keys that changed hands."""
+    old = {
+        row["field"]: row["key"]
+        for row in db.execute(
+            "SELECT field, key FROM claim WHERE t = ? AND n = ?"
+            " AND field IN ('username', 'email', 'group')",
+            (t, n),
+        )
+    }
+    if old == wanted:
+        return set()
+    changed = set(old.items()) ^ set(wanted.items())
+    db.execute(
+        "DELETE FROM claim WHERE t = ? AND n = ? AND field IN ('username', 'email', 'group')",
+        (t, n),
+    )
+    db.executemany(
+        "INSERT INTO claim (t, field, n, key) VALUES (?, ?, ?, ?)",
+        [(t, field, n, key) for field, key in wanted.items()],
+    )
+    return changed
+
+
+def wake_claimants(db: sqlite3.Connection, t: int, field: str, name: str, now: float) -> None:
+    """A name became free: whoever wants it is due (rule 16)."""
+    db.execute(
+        "UPDATE waiting SET retry_at = ? WHERE t = ? AND n IN"
+        " (SELECT n FROM claim WHERE t = ? AND field = ? AND key = ?)",
+        (now, t, t, field, fold(name)),
+    )
+
+
+# Users ------------------------------------------------------------------------------------------
+
+
+def bases(db: sqlite3.Connection, numbers: Sequence[int]) -> Iterator[UserBase]:
+    """These users, as far as a wish needs to know them."""
+    for n in numbers:
+        row = db.execute("SELECT * FROM object WHERE n = ? AND kind = 'user'", (n,)).fetchone()
+        if row is None:
+            continue
+        direct, above = mirror.groups_above(db, n)
+        yield UserBase(
+            n, mirror.user_of(row), frozenset(above), frozenset(direct), not row["unverified"]
+        )
+
+
+def user_facts(
+    db: sqlite3.Connection, t: int, base: UserBase, wanted: Account | None, adopt: str
+) -> UserFacts:
+    """Everything that the planner needs about one user in one target."""
+    row = links.get(db, t, base.n)
+    account = link = None
+    names = NameFacts()
+    a: int | None = None
+    if row is not None:
+        account = _account(db, row["a"])
+        a = row["a"]
+        link = links.account_link(row, base.user.id, account.key if account else None)
+    if wanted is not None:
+        have = fold(account.username) if account else None
+        if link is None or have != fold(wanted.username):
+            names = name_facts(db, t, base.n, wanted)
+        if link is None:
+            a = _candidate(db, t, names, adopt)
+    return UserFacts(
+        user=base.user,
+        groups=base.groups,
+        direct=base.direct,
+        verified=base.verified,
+        link=link,
+        account=account,
+        edges=links.edges_of(db, t, a) if a is not None else {},
+        names=names,
+    )
+
+
+def _account(db: sqlite3.Connection, a: int | None) -> Account | None:
+    if a is None:
+        return None
+    row = db.execute("SELECT body FROM account WHERE a = ?", (a,)).fetchone()
+    return codec.account_of(row["body"]) if row else None
+
+
+def _candidate(db: sqlite3.Connection, t: int, names: NameFacts, adopt: str) -> int | None:
+    """The number of the account that she would adopt."""
+    standing = names.under_name
+    free_by_mail = [s for s in names.under_mail if s.owner is None]
+    if adopt == "email" and len(free_by_mail) == 1:
+        standing = free_by_mail[0]
+    if standing is None or (standing.owner is not None and not standing.gone):
+        return None
+    row = db.execute(
+        "SELECT a FROM account WHERE t = ? AND key = ?", (t, standing.account.key)
+    ).fetchone()
+    return None if row is None else int(row["a"])
+
+
+def name_facts(db: sqlite3.Connection, t: int, n: int, wanted: Account) -> NameFacts:
+    """Who else wants, and who has, the names that she wants."""
+    key = fold(wanted.username)
+    rivals = db.execute(
+        "SELECT o.id FROM claim c JOIN object o ON o.n = c.n"
+        " WHERE c.t = :t AND c.field = 'username' AND c.key = :key AND c.n != :n"
+        " AND NOT EXISTS (SELECT 1 FROM link l JOIN account ac ON ac.a = l.a"
+        "  WHERE l.t = :t AND l.n = c.n AND ac.name = :key) ORDER BY o.id",
+        {"t": t, "key": key, "n": n},
+    ).fetchall()
+    named_ = _standings(db, t, "name", key, n)
+    by_mail = _standings(db, t, "mail", fold(wanted.email), n) if wanted.email else []
+    return NameFacts(
+        rivals=tuple(row["id"] for row in rivals),
+        under_name=named_[0] if named_ else None,
+        under_mail=tuple(by_mail),
+    )
+
+
+def _standings(db: sqlite3.Connection, t: int, column: str, key: str, n: int) -> list[Standing]:
+    rows = db.execute(
+        "SELECT ac.body, o.id, o.presence, o.properties, o.n, c.key AS wants FROM account ac"
+        " LEFT JOIN link l ON l.a = ac.a LEFT JOIN object o ON o.n = l.n"
+        " LEFT JOIN claim c ON c.t = ac.t AND c.field = 'username' AND c.n = o.n"
+        f" WHERE ac.t = ? AND ac.{column} = ? ORDER BY ac.a LIMIT 20",
+        (t, key),
+    )
+    return [_standing(row) for row in rows if row["n"] != n]
+
+
+def _standing(row: sqlite3.Row) -> Standing:
+    account = codec.account_from_dict(codec.load(row["body"]))
+    if row["id"] is None:
+        return Standing(account)
+    presence = Presence(row["presence"])
+    properties = codec.load(row["properties"]) if row["properties"] else {}
+    return Standing(
+        account,
+        owner=row["id"],
+        wants=row["wants"],
+        gone=None if presence is Presence.PRESENT else presence.value,
+        owner_employee=properties.get("employeeId"),
+    )
+
+
+# Groups -----------------------------------------------------------------------------------------
+
+
+def group_base(db: sqlite3.Connection, n: int) -> Group | None:
+    """A group of the mirror."""
+    row = db.execute("SELECT * FROM object WHERE n = ? AND kind = 'group'", (n,)).fetchone()
+    return None if row is None or row["properties"] is None else mirror.group_of(row)
+
+
+def group_facts(
+    db: sqlite3.Connection, t: int, n: int, group: Group, wanted: str | None
+) -> GroupFacts:
+    """Everything that the planner needs about one group in one target."""
+    row = links.get(db, t, n)
+    standing = None
+    if row is not None and row["g"] is not None:
+        found = db.execute("SELECT body FROM target_group WHERE g = ?", (row["g"],)).fetchone()
+        standing = codec.group_of(found["body"]) if found else None
+    link = links.group_link(row, group.id, standing) if row is not None else None
+    former = db.execute("SELECT former_name FROM object WHERE n = ?", (n,)).fetchone()
+    facts = GroupFacts(group=group, link=link, standing=standing, former_name=former["former_name"])
+    if wanted is None or (link is not None and link.state is not LinkState.PENDING and standing):
+        return facts
+    key = fold(wanted)
+    rivals = db.execute(
+        "SELECT o.id FROM claim c JOIN object o ON o.n = c.n"
+        " WHERE c.t = :t AND c.field = 'group' AND c.key = :key AND c.n != :n"
+        " AND NOT EXISTS (SELECT 1 FROM link l WHERE l.t = :t AND l.n = c.n"
+        "  AND l.g IS NOT NULL) ORDER BY o.id",
+        {"t": t, "key": key, "n": n},
+    ).fetchall()
+    holder = db.execute(
+        "SELECT tg.body, o.id, o.n FROM target_group tg"
+        " LEFT JOIN link l ON l.g = tg.g LEFT JOIN object o ON o.n = l.n"
+        " WHERE tg.t = ? AND tg.name = ? LIMIT 1",
+        (t, key),
+    ).fetchone()
+    under = None
+    if holder is not None and holder["n"] != n:
+        under = GroupStanding(codec.group_from_dict(codec.load(holder["body"])), holder["id"])
+    return replace(facts, rivals=tuple(row["id"] for row in rivals), under_name=under)
+
+
+# Scope ------------------------------------------------------------------------------------------
+
+
+def remembered(db: sqlite3.Connection, t: int, role: str) -> dict[str, set[int]]:
+    """What the entries of a role have matched, by entry; 0 in a set: it matched at some time."""
+    found: dict[str, set[int]] = {}
+    rows = db.execute("SELECT entry, n FROM scope_match WHERE t = ? AND role = ?", (t, role))
+    for row in rows:
+        found.setdefault(row["entry"], set()).add(row["n"])
+    return found
+
+
+def remember(db: sqlite3.Connection, t: int, role: str, entry: str, n: int) -> None:
+    """An entry matches an object (0: it has matched something)."""
+    db.execute("INSERT OR IGNORE INTO scope_match VALUES (?, ?, ?, ?)", (t, role, entry, n))
+
+
+def forget(db: sqlite3.Connection, t: int, role: str, entry: str, n: int | None = None) -> None:
+    """An entry matches an object no more, or (None) has left the file."""
+    if n is None:
+        db.execute(
+            "DELETE FROM scope_match WHERE t = ? AND role = ? AND entry = ?", (t, role, entry)
+        )
+    else:
+        db.execute(
+            "DELETE FROM scope_match WHERE t = ? AND role = ? AND entry = ? AND n = ?",
+            (t, role, entry, n),
+        )

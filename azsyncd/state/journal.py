@@ -1,0 +1,89 @@
+"""One entry for every write: when, what, before and after, why, and what the product answered."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+
+from azsyncd.model.changes import Change
+from azsyncd.state import codec
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A write and its outcome: done, rejected, or unknown (the answer was lost)."""
+
+    at: float
+    t: int
+    run: str
+    revision: int
+    change: Change
+    n: int
+    gn: int
+    name: str
+    outcome: str
+    answer: str
+    cause: str
+    seconds: float
+
+
+def write(db: sqlite3.Connection, entry: Entry) -> None:
+    """Append one entry."""
+    change = entry.change
+    before, after = codec.side_to_dict(change.before), codec.side_to_dict(change.after)
+    db.execute(
+        "INSERT INTO journal (at, t, run, revision, change, reason, n, gn, name, before, after,"
+        " outcome, answer, cause, seconds) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            entry.at,
+            entry.t,
+            entry.run,
+            entry.revision,
+            change.kind,
+            change.reason,
+            entry.n,
+            entry.gn,
+            entry.name,
+            codec.dump(before) if before else None,
+            codec.dump(after) if after else None,
+            entry.outcome,
+            entry.answer,
+            entry.cause,
+            entry.seconds,
+        ),
+    )
+
+
+def read(
+    db: sqlite3.Connection,
+    *,
+    numbers: list[int] | None = None,
+    t: int | None = None,
+    run: str | None = None,
+    since: float | None = None,
+    limit: int = 1000,
+) -> list[sqlite3.Row]:
+    """The newest entries that fit, newest first."""
+    where: list[str] = ["1"]
+    values: list[float | str] = []
+    if numbers is not None:
+        where.append(f"j.n IN ({', '.join(str(int(n)) for n in numbers) or 'NULL'})")
+    for column, value in (("j.t", t), ("j.run", run)):
+        if value is not None:
+            where.append(f"{column} = ?")
+            values.append(value)
+    if since is not None:
+        where.append("j.at >= ?")
+        values.append(since)
+    return db.execute(
+        "SELECT j.*, o.id, g.name AS group_name, tg.name AS target FROM journal j"
+        " JOIN target tg ON tg.t = j.t LEFT JOIN object o ON o.n = j.n"
+        f" LEFT JOIN object g ON g.n = j.gn WHERE {' AND '.join(where)}"
+        " ORDER BY j.id DESC LIMIT ?",
+        (*values, limit),
+    ).fetchall()
+
+
+def prune(db: sqlite3.Connection, before: float) -> int:
+    """Forget entries older than `state.history`."""
+    return db.execute("DELETE FROM journal WHERE at < ?", (before,)).rowcount

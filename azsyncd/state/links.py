@@ -1,0 +1,209 @@
+"""Which account is whose: links, and the ownership of memberships."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Mapping
+
+from azsyncd.model.accounts import Account, TargetGroup
+from azsyncd.model.identities import ObjectId
+from azsyncd.model.links import AccountLink, Edge, GroupLink, LinkState, Origin
+from azsyncd.state import codec
+
+
+def account_link(row: sqlite3.Row, object_id: ObjectId, key: str | None) -> AccountLink:
+    """A link from its row."""
+    return AccountLink(
+        object_id=object_id,
+        origin=Origin(row["origin"]),
+        state=LinkState(row["state"]),
+        key=key,
+        sent=codec.account_of(row["sent"]),
+        written=codec.account_of(row["written"]),
+        deactivated=bool(row["deactivated"]),
+        left_at=row["left_at"],
+        stripped=tuple(codec.load(row["stripped"])) if row["stripped"] else (),
+    )
+
+
+def group_link(row: sqlite3.Row, object_id: ObjectId, standing: TargetGroup | None) -> GroupLink:
+    """A group's link from its row."""
+    return GroupLink(
+        object_id=object_id,
+        origin=Origin(row["origin"]),
+        state=LinkState(row["state"]),
+        key=standing.key if standing else None,
+        sent=codec.group_of(row["sent"]),
+        name=standing.name if standing else "",
+    )
+
+
+def get(db: sqlite3.Connection, t: int, n: int) -> sqlite3.Row | None:
+    """The link of an object."""
+    row: sqlite3.Row | None = db.execute(
+        "SELECT * FROM link WHERE t = ? AND n = ?", (t, n)
+    ).fetchone()
+    return row
+
+
+def begin_create(db: sqlite3.Connection, t: int, n: int, sent: str) -> None:
+    """Before a create is sent: "we may have made this" (rule 18). A link that was missing keeps
+    its origin and is pending again."""
+    db.execute(
+        "INSERT INTO link (t, n, origin, state, sent) VALUES (?, ?, 'created', 'pending', ?)"
+        " ON CONFLICT (t, n) DO UPDATE SET state = 'pending', sent = excluded.sent,"
+        " a = NULL, g = NULL",
+        (t, n, sent),
+    )
+
+
+def drop(db: sqlite3.Connection, t: int, n: int) -> None:
+    """The link ends: a definite refusal of a create, a confirmed delete, unlink, rebind."""
+    db.execute("DELETE FROM link WHERE t = ? AND n = ?", (t, n))
+
+
+def settle_account(
+    db: sqlite3.Connection, t: int, n: int, a: int, origin: Origin, written: Account
+) -> None:
+    """The object has this account now. Nobody else can have it: the index says so."""
+    db.execute("DELETE FROM link WHERE a = ? AND n != ?", (a, n))
+    db.execute(
+        "INSERT INTO link (t, n, a, origin, state, written) VALUES (?, ?, ?, ?, 'live', ?)"
+        " ON CONFLICT (t, n) DO UPDATE SET a = excluded.a, state = 'live', sent = NULL,"
+        " written = excluded.written",
+        (t, n, a, origin, codec.account_text(written)),
+    )
+
+
+def settle_group(db: sqlite3.Connection, t: int, n: int, g: int, origin: Origin) -> None:
+    """The object has this group now."""
+    db.execute(
+        "INSERT INTO link (t, n, g, origin, state) VALUES (?, ?, ?, ?, 'live')"
+        " ON CONFLICT (t, n) DO UPDATE SET g = excluded.g, state = 'live', sent = NULL",
+        (t, n, g, origin),
+    )
+
+
+def written(db: sqlite3.Connection, t: int, n: int, account: Account) -> None:
+    """The baseline's written side."""
+    db.execute(
+        "UPDATE link SET written = ?, state = 'live' WHERE t = ? AND n = ?",
+        (codec.account_text(account), t, n),
+    )
+
+
+def deactivated(db: sqlite3.Connection, t: int, n: int, value: bool) -> None:
+    """Remember whether it was us who deactivated (rule 22)."""
+    db.execute("UPDATE link SET deactivated = ? WHERE t = ? AND n = ?", (int(value), t, n))
+
+
+def missing(db: sqlite3.Connection, t: int, n: int) -> None:
+    """Not found once: a second read by id decides (rule 19)."""
+    db.execute("UPDATE link SET state = 'missing' WHERE t = ? AND n = ? AND state = 'live'", (t, n))
+
+
+def leaver(
+    db: sqlite3.Connection,
+    t: int,
+    n: int,
+    left_at: float | None,
+    stripped: Iterable[ObjectId] | None,
+) -> None:
+    """Since when the owner is a leaver (None: she is none), and what was stripped."""
+    db.execute(
+        "UPDATE link SET left_at = CASE WHEN ? IS NULL THEN NULL ELSE coalesce(left_at, ?) END"
+        " WHERE t = ? AND n = ?",
+        (left_at, left_at, t, n),
+    )
+    if stripped is not None:
+        db.execute(
+            "UPDATE link SET stripped = ? WHERE t = ? AND n = ?",
+            (codec.dump(list(stripped)), t, n),
+        )
+
+
+def pending(db: sqlite3.Connection, t: int) -> list[tuple[int, ObjectId, str, str]]:
+    """(object, id, kind, sent) of every link that waits to be settled."""
+    rows = db.execute(
+        "SELECT l.n, o.id, o.kind, l.sent FROM link l JOIN object o ON o.n = l.n"
+        " WHERE l.t = ? AND l.state = 'pending' ORDER BY l.n",
+        (t,),
+    )
+    return [(row["n"], row["id"], row["kind"], row["sent"]) for row in rows]
+
+
+# Memberships ------------------------------------------------------------------------------------
+
+
+def edges_of(db: sqlite3.Connection, t: int, a: int) -> dict[ObjectId, Edge]:
+    """The memberships of an account in groups that are linked, or that a wanted name of one
+    object alone would adopt, by the object of the group."""
+    rows = db.execute(
+        "SELECT o.id, e.ours, e.inherited FROM edge e"
+        " JOIN link l ON l.g = e.g JOIN object o ON o.n = l.n"
+        " WHERE e.a = :a AND NOT e.removed"
+        " UNION ALL"
+        " SELECT o.id, e.ours, e.inherited FROM edge e"
+        " JOIN target_group tg ON tg.g = e.g"
+        " JOIN claim c ON c.t = :t AND c.field = 'group' AND c.key = tg.name"
+        " JOIN object o ON o.n = c.n"
+        " WHERE e.a = :a AND NOT e.removed"
+        " AND NOT EXISTS (SELECT 1 FROM link l WHERE l.g = e.g)"
+        " AND NOT EXISTS (SELECT 1 FROM link l WHERE l.t = :t AND l.n = c.n AND l.g IS NOT NULL)",
+        {"a": a, "t": t},
+    )
+    return {
+        row[0]: Edge(row[0], None if row[1] is None else bool(row[1]), bool(row[2])) for row in rows
+    }
+
+
+def group_number(db: sqlite3.Connection, t: int, group_id: ObjectId) -> int | None:
+    """The target's group behind a group of Entra: linked, or about to be adopted by name."""
+    row = db.execute(
+        "SELECT l.g FROM link l JOIN object o ON o.n = l.n"
+        " WHERE l.t = ? AND o.id = ? AND l.g IS NOT NULL",
+        (t, group_id),
+    ).fetchone()
+    if row is None:
+        row = db.execute(
+            "SELECT tg.g FROM object o JOIN claim c ON c.t = :t AND c.field = 'group'"
+            " AND c.n = o.n JOIN target_group tg ON tg.t = :t AND tg.name = c.key"
+            " WHERE o.id = :id",
+            {"t": t, "id": group_id},
+        ).fetchone()
+    return None if row is None else int(row[0])
+
+
+def judge_edges(db: sqlite3.Connection, t: int, a: int, judged: Mapping[ObjectId, bool]) -> None:
+    """Settle whose these memberships are; what was settled before stays."""
+    for group_id, ours in judged.items():
+        g = group_number(db, t, group_id)
+        if g is not None:
+            db.execute(
+                "UPDATE edge SET ours = ? WHERE g = ? AND a = ? AND ours IS NULL", (int(ours), g, a)
+            )
+
+
+def edge_added(db: sqlite3.Connection, g: int, a: int) -> None:
+    """We put an account into a group."""
+    db.execute(
+        "INSERT INTO edge (g, a, ours) VALUES (?, ?, 1)"
+        " ON CONFLICT (g, a) DO UPDATE SET ours = 1, removed = 0",
+        (g, a),
+    )
+
+
+def edge_removed(db: sqlite3.Connection, g: int, a: int) -> None:
+    """We took an account out of a group. The row stays until an inventory confirms it."""
+    db.execute("UPDATE edge SET removed = 1 WHERE g = ? AND a = ?", (g, a))
+
+
+def foreign_members(db: sqlite3.Connection, g: int) -> list[Account]:
+    """The members of a group who are linked to nobody (for `foreign_members: remove`)."""
+    rows = db.execute(
+        "SELECT ac.body FROM edge e JOIN account ac ON ac.a = e.a"
+        " LEFT JOIN link l ON l.a = e.a"
+        " WHERE e.g = ? AND NOT e.removed AND NOT e.inherited AND l.n IS NULL ORDER BY ac.key",
+        (g,),
+    )
+    return [codec.account_from_dict(codec.load(row["body"])) for row in rows]

@@ -1,0 +1,523 @@
+"""What Entra says: users, groups and direct memberships, as of the last closed round.
+
+`fold_round` and `fold_crawl` take a whole staged pass into the mirror in the caller's transaction,
+together with its links (rules 1 to 7). Both are replay-safe: the same pages again change nothing.
+What changed is remembered by revision, in two ways: `object.touched` for the object itself, and
+`affected` for "everything at or below this one may be in other groups now". From these two a
+target computes its slice, however far behind it is.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from azsyncd.model.accounts import fold
+from azsyncd.model.identities import (
+    FEEDS,
+    Group,
+    MemberKind,
+    MemberSeen,
+    ObjectId,
+    Presence,
+    Seen,
+    User,
+)
+from azsyncd.state import codec
+from azsyncd.state.staging import CRAWL, ROUND, abandon, cursors
+from azsyncd.state.store import get_meta, set_meta
+
+SOFT_DELETE_SECONDS = 31 * 86400.0
+"""A soft-deleted object can be restored for 30 days (graph.md §2.5); a day of grace."""
+
+PLAUSIBLE = 0.8
+"""A crawl with less than this part of the last one's users, groups or edges proves nothing."""
+
+_KIND = {"users": "user", "groups": "group"}
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How much a crawl saw."""
+
+    users: int
+    groups: int
+    edges: int
+    bare: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """A pass that was folded. `proof` is None for a round; for a crawl: was it accepted?"""
+
+    revision: int
+    changed: int
+    counts: Counts | None = None
+    proof: bool | None = None
+    doubt: str = ""
+    absent: int = 0
+
+
+def revision(db: sqlite3.Connection) -> int:
+    """The mirror's revision: it advances when a pass changed something."""
+    return int(get_meta(db, "revision", 0))
+
+
+def has_proof(db: sqlite3.Connection) -> bool:
+    """Whether a complete crawl was ever accepted: before that nothing is removed anywhere."""
+    return get_meta(db, "crawl_accepted") is not None
+
+
+# Folding ----------------------------------------------------------------------------------------
+
+
+class _Fold:
+    """One pass on its way into the mirror."""
+
+    def __init__(self, db: sqlite3.Connection, pass_: str, selected: dict[str, tuple[str, ...]]):
+        self.db = db
+        self.pass_ = pass_
+        self.selected = selected
+        self.revision = revision(db) + 1
+        self.crawl = int(get_meta(db, "crawl", 0)) + (1 if pass_ == CRAWL else 0)
+        self.now = 0.0
+        self.changed = 0
+        self._children: dict[str, int] = {}
+        self._bare: set[str] = set()
+
+    @property
+    def bare(self) -> int:
+        """Objects of which this pass brought nothing but the id."""
+        return len(self._bare)
+
+    def run(self, now: float) -> None:
+        self.now = now
+        for feed in FEEDS:
+            kind = _KIND[feed]
+            rows = self.db.execute(
+                "SELECT page FROM staged WHERE pass = ? AND feed = ? ORDER BY seq",
+                (self.pass_, feed),
+            )
+            for row in rows:
+                for seen in codec.page_items(row["page"]):
+                    self._object(kind, seen)
+
+    def touch(self, n: int) -> None:
+        self.changed += 1
+        self.db.execute("UPDATE object SET touched = ? WHERE n = ?", (self.revision, n))
+
+    def affect(self, n: int) -> None:
+        self.changed += 1
+        self.db.execute("INSERT OR IGNORE INTO affected VALUES (?, ?)", (self.revision, n))
+
+    def _object(self, kind: str, seen: Seen) -> None:
+        row = self.db.execute("SELECT * FROM object WHERE id = ?", (seen.id,)).fetchone()
+        if seen.removed is not None:
+            if row is not None:
+                self._gone(row, kind, seen.removed)
+            elif seen.removed == "changed":
+                pass  # never seen, and gone already: nothing depends on it
+            return
+        if row is None:
+            n = self._insert(seen.id, kind)
+            row = self.db.execute("SELECT * FROM object WHERE n = ?", (n,)).fetchone()
+        self._alive(row, kind, seen)
+        if seen.members:
+            self._members(int(row["n"]), seen.members)
+
+    def _insert(self, id_: str, kind: str) -> int:
+        cursor = self.db.execute(
+            "INSERT INTO object (id, kind, crawl) VALUES (?, ?, ?)", (id_, kind, 0)
+        )
+        return int(cursor.lastrowid or 0)
+
+    def _alive(self, row: sqlite3.Row, kind: str, seen: Seen) -> None:
+        n = int(row["n"])
+        known = codec.load(row["properties"]) if row["properties"] else None
+        was = Presence(row["presence"])
+        if was is Presence.PURGED:
+            known = None
+        first = row["crawl"] != self.crawl
+        properties = self._merged(kind, seen, known, first=first or seen.id in self._bare)
+        if properties is not None:
+            self._bare.discard(seen.id)
+        elif first:
+            self._bare.add(seen.id)
+        text = None if properties is None else codec.dump(properties)
+        back = was is not Presence.PRESENT
+        different = text is not None and text != row["properties"]
+        if different or back:
+            self._store(row, kind, properties, text or row["properties"], back)
+            self.touch(n)
+            if back and kind == "group":
+                self.affect(n)
+        if row["crawl"] != self.crawl:
+            self.db.execute("UPDATE object SET crawl = ? WHERE n = ?", (self.crawl, n))
+
+    def _merged(
+        self, kind: str, seen: Seen, known: dict[str, Any] | None, *, first: bool
+    ) -> dict[str, Any] | None:
+        """The properties after this appearance; None = nothing was learnt.
+
+        A body that has an id and nulls alone comes of a missing permission (graph.md §6.3): it
+        never overwrites what is known (rule 7). A property that is absent was never set, as far as
+        a new object or a fresh crawl is concerned; in a later round it is merely unchanged.
+        """
+        if _is_bare(kind, seen, known):
+            return None
+        whole = known is None or (self.pass_ == CRAWL and first)
+        base: dict[str, Any] = {}
+        if whole:
+            base = dict.fromkeys(self.selected[kind])
+            if known is not None:  # properties beyond this selection stay known
+                base = {**known, **base}
+        else:
+            base = dict(known or {})
+        base.update(seen.properties)
+        return base
+
+    def _store(
+        self,
+        row: sqlite3.Row,
+        kind: str,
+        properties: dict[str, Any] | None,
+        text: str | None,
+        back: bool,
+    ) -> None:
+        name, mail, former = row["name"], row["mail"], row["former_name"]
+        if properties is not None:
+            shown = "userPrincipalName" if kind == "user" else "displayName"
+            new = properties.get(shown)
+            if kind == "group" and row["properties"]:
+                old = codec.load(row["properties"]).get("displayName")
+                if old is not None and old != new:
+                    former = old
+            name = fold(new) if isinstance(new, str) else None
+            address = properties.get("mail")
+            mail = fold(address) if isinstance(address, str) else None
+        unverified = 1 if back and kind == "user" and row["properties"] else row["unverified"]
+        self.db.execute(
+            "UPDATE object SET properties = ?, name = ?, mail = ?, former_name = ?,"
+            " presence = 'present', since = NULL, unverified = ? WHERE n = ?",
+            (text, name, mail, former, unverified, row["n"]),
+        )
+
+    def _gone(self, row: sqlite3.Row, kind: str, reason: str) -> None:
+        presence = Presence.SOFT_DELETED if reason == "changed" else Presence.PURGED
+        was = Presence(row["presence"])
+        self.db.execute("UPDATE object SET crawl = ? WHERE n = ?", (self.crawl, row["n"]))
+        if was is presence or was is Presence.PURGED:
+            return
+        set_presence(self.db, int(row["n"]), presence, row["since"] or self.now)
+        self.touch(int(row["n"]))
+        if kind == "group":
+            self._group_gone(int(row["n"]), presence)
+
+    def _group_gone(self, n: int, presence: Presence) -> None:
+        if presence is Presence.PURGED:
+            for child in self.db.execute("SELECT child FROM member WHERE parent = ?", (n,)):
+                self.affect(child["child"])
+            self.db.execute("DELETE FROM member WHERE parent = ?", (n,))
+        self.affect(n)
+
+    def _members(self, parent: int, members: Iterable[MemberSeen]) -> None:
+        for member in members:
+            if member.kind is MemberKind.OTHER:
+                continue
+            child = self._child(member)
+            if member.removed:
+                cursor = self.db.execute(
+                    "DELETE FROM member WHERE parent = ? AND child = ?", (parent, child)
+                )
+                if cursor.rowcount:
+                    self.affect(child)
+                continue
+            cursor = self.db.execute(
+                "INSERT OR IGNORE INTO member VALUES (?, ?, ?)", (parent, child, self.crawl)
+            )
+            if cursor.rowcount:
+                self.affect(child)
+            elif self.pass_ == CRAWL:
+                self.db.execute(
+                    "UPDATE member SET crawl = ? WHERE parent = ? AND child = ?",
+                    (self.crawl, parent, child),
+                )
+
+    def _child(self, member: MemberSeen) -> int:
+        if (n := self._children.get(member.id)) is not None:
+            return n
+        row = self.db.execute("SELECT n FROM object WHERE id = ?", (member.id,)).fetchone()
+        n = self._insert(member.id, member.kind) if row is None else int(row["n"])
+        if len(self._children) < 50_000:  # bounded: a cache, not a store
+            self._children[member.id] = n
+        return n
+
+    def close(self) -> int:
+        """Age soft deletes, replace the links, advance the revision if something changed."""
+        ancient = self.db.execute(
+            "SELECT n, kind FROM object WHERE presence = 'soft_deleted' AND since < ?",
+            (self.now - SOFT_DELETE_SECONDS,),
+        ).fetchall()
+        for row in ancient:
+            set_presence(self.db, row["n"], Presence.PURGED, None)
+            self.touch(row["n"])
+        for cursor in cursors(self.db, self.pass_).values():
+            self.db.execute(
+                "INSERT OR REPLACE INTO feed VALUES (?, ?, ?, ?)",
+                (cursor.feed, cursor.delta_link, cursor.selection, self.now),
+            )
+        abandon(self.db, self.pass_)
+        set_meta(self.db, "last_round_at", self.now)
+        if self.changed:
+            set_meta(self.db, "revision", self.revision)
+            return self.revision
+        return self.revision - 1
+
+
+def _is_bare(kind: str, seen: Seen, known: dict[str, Any] | None) -> bool:
+    names = ("displayName", "userPrincipalName") if kind == "user" else ("displayName",)
+    if any(seen.properties.get(name) is not None for name in names):
+        return False
+    if known is None:
+        return True
+    # An update names what changed; only the names being null (never legal) betray a bare body.
+    return not seen.properties or any(name in seen.properties for name in names)
+
+
+def set_presence(db: sqlite3.Connection, n: int, presence: Presence, since: float | None) -> None:
+    """Note that an object is gone; `since` None keeps the moment at which it was seen gone."""
+    db.execute(
+        "UPDATE object SET presence = ?, since = coalesce(?, since) WHERE n = ?",
+        (presence, since, n),
+    )
+
+
+Selected = dict[str, tuple[str, ...]]
+"""The selected properties, by 'user' and 'group'."""
+
+
+def fold_round(db: sqlite3.Connection, selected: Selected, now: float) -> Closed:
+    """Take a complete round into the mirror, with its links."""
+    fold_ = _Fold(db, ROUND, selected)
+    fold_.run(now)
+    return Closed(fold_.close(), fold_.changed)
+
+
+def fold_crawl(db: sqlite3.Connection, selected: Selected, now: float) -> Closed:
+    """Take a complete crawl into the mirror; absence counts if the crawl is plausible (rule 7).
+
+    An implausible one brings its positive facts and its links; what it did not show stays, and
+    the caller opens a hold `source`.
+    """
+    fold_ = _Fold(db, CRAWL, selected)
+    fold_.run(now)
+    counts = count_crawl(db, fold_.crawl, fold_.bare)
+    doubt = _doubt(db, counts)
+    set_meta(db, "crawl", fold_.crawl)
+    absent = 0
+    if not doubt:
+        fold_.changed += sweep(db, fold_.crawl, fold_.revision, now)
+        accept_crawl(db, fold_.crawl, counts, now)
+    else:
+        absent = absent_count(db, fold_.crawl)
+    closed = fold_.close()
+    set_meta(db, "last_crawl_at", now)
+    return Closed(closed, fold_.changed, counts, not doubt, doubt, absent)
+
+
+def accept_crawl(db: sqlite3.Connection, crawl: int, counts: Counts, now: float) -> None:
+    """Remember a crawl as proof, and as the measure of the next one."""
+    set_meta(db, "crawl_accepted", crawl)
+    set_meta(db, "crawl_accepted_at", now)
+    set_meta(db, "crawl_counts", codec.dump([counts.users, counts.groups, counts.edges]))
+
+
+def count_crawl(db: sqlite3.Connection, crawl: int, bare: int = 0) -> Counts:
+    """What this crawl, and the rounds after it, have seen."""
+
+    def one(sql: str) -> int:
+        return int(db.execute(sql, (crawl,)).fetchone()[0])
+
+    alive = "SELECT count(*) FROM object WHERE crawl = ? AND presence = 'present'"
+    return Counts(
+        users=one(f"{alive} AND kind = 'user' AND properties IS NOT NULL"),
+        groups=one(f"{alive} AND kind = 'group' AND properties IS NOT NULL"),
+        edges=one("SELECT count(*) FROM member WHERE crawl = ?"),
+        bare=bare,
+    )
+
+
+def _doubt(db: sqlite3.Connection, counts: Counts) -> str:
+    """Why this crawl is no proof of absence; empty if it is one."""
+    last = get_meta(db, "crawl_counts")
+    before = dict(zip(("users", "groups", "edges"), codec.load(last), strict=True)) if last else {}
+    for kind in ("users", "groups", "edges"):
+        have, had = getattr(counts, kind), before.get(kind)
+        what = "memberships" if kind == "edges" else kind
+        if had and have < PLAUSIBLE * had:
+            return f"Entra showed {have} {what}, at the last complete reading there were {had}"
+        if not have and had is None and kind != "edges":
+            return f"Entra showed no {what} at all"
+    if counts.bare:
+        return f"{counts.bare} objects came without any property: a permission seems to be missing"
+    return ""
+
+
+_ABSENT = (
+    "SELECT n, kind FROM object WHERE crawl < :crawl AND presence = 'present'"
+    " AND properties IS NOT NULL"
+)
+_ABSENT_EDGES = (
+    "SELECT m.parent, m.child FROM member m JOIN object p ON p.n = m.parent"
+    " JOIN object c ON c.n = m.child"
+    " WHERE m.crawl < :crawl AND p.crawl >= :crawl AND p.presence = 'present'"
+    " AND c.presence = 'present' AND (c.crawl >= :crawl OR c.properties IS NULL)"
+)
+
+
+def absent_count(db: sqlite3.Connection, crawl: int) -> int:
+    """How many objects and memberships the crawl did not show, and nobody saw since."""
+    return sum(
+        int(db.execute(f"SELECT count(*) FROM ({sql})", {"crawl": crawl}).fetchone()[0])
+        for sql in (_ABSENT, _ABSENT_EDGES)
+    )
+
+
+def sweep(db: sqlite3.Connection, crawl: int, at_revision: int, now: float) -> int:
+    """Absence from a complete crawl: users and groups are soft-deleted, edges removed (rule 6).
+
+    The edge of a soft-deleted member is never removed: Graph does not announce it again.
+    Returns how many facts changed.
+    """
+    edges = db.execute(_ABSENT_EDGES, {"crawl": crawl}).fetchall()
+    objects = db.execute(_ABSENT, {"crawl": crawl}).fetchall()
+    for edge in edges:
+        db.execute("DELETE FROM member WHERE parent = ? AND child = ?", tuple(edge))
+        db.execute("INSERT OR IGNORE INTO affected VALUES (?, ?)", (at_revision, edge["child"]))
+    for row in objects:
+        set_presence(db, row["n"], Presence.SOFT_DELETED, now)
+        db.execute("UPDATE object SET touched = ? WHERE n = ?", (at_revision, row["n"]))
+        if row["kind"] == "group":
+            db.execute("INSERT OR IGNORE INTO affected VALUES (?, ?)", (at_revision, row["n"]))
+    return len(edges) + len(objects)
+
+
+def approve_sweep(db: sqlite3.Connection, crawl: int, now: float) -> int:
+    """A person let an implausible crawl through: what is still absent counts as absent now."""
+    at_revision = revision(db) + 1
+    changed = sweep(db, crawl, at_revision, now)
+    accept_crawl(db, crawl, count_crawl(db, crawl), now)
+    # Even if nothing was absent, removals that waited for the proof are planned now.
+    set_meta(db, "revision", at_revision)
+    return changed
+
+
+def verify_groups(db: sqlite3.Connection, n: int, groups: Sequence[ObjectId]) -> None:
+    """After a restore: these are the user's direct groups (rule 6)."""
+    wanted = set()
+    for id_ in groups:
+        row = db.execute("SELECT n FROM object WHERE id = ?", (id_,)).fetchone()
+        if row is not None:
+            wanted.add(int(row["n"]))
+    have = {int(r["parent"]) for r in db.execute("SELECT parent FROM member WHERE child = ?", (n,))}
+    crawl = int(get_meta(db, "crawl", 0))
+    db.executemany(
+        "DELETE FROM member WHERE parent = ? AND child = ?", [(p, n) for p in have - wanted]
+    )
+    db.executemany("INSERT OR IGNORE INTO member VALUES (?, ?, ?)", [(p, n, crawl) for p in wanted])
+    at_revision = revision(db) + 1
+    db.execute("UPDATE object SET unverified = 0, touched = ? WHERE n = ?", (at_revision, n))
+    set_meta(db, "revision", at_revision)
+
+
+def unverified(db: sqlite3.Connection) -> list[tuple[int, ObjectId]]:
+    """Restored users whose groups are to be verified."""
+    rows = db.execute("SELECT n, id FROM object WHERE unverified AND presence = 'present'")
+    return [(row["n"], row["id"]) for row in rows]
+
+
+# Reading ----------------------------------------------------------------------------------------
+
+
+def user_of(row: sqlite3.Row) -> User:
+    """A user from her row."""
+    return User(
+        id=row["id"],
+        properties=codec.load(row["properties"]) if row["properties"] else {},
+        presence=Presence(row["presence"]),
+        since=row["since"],
+    )
+
+
+def group_of(row: sqlite3.Row) -> Group:
+    """A group from its row."""
+    return Group(
+        id=row["id"],
+        properties=codec.load(row["properties"]) if row["properties"] else {},
+        presence=Presence(row["presence"]),
+        since=row["since"],
+    )
+
+
+def number_of(db: sqlite3.Connection, id_: str) -> int | None:
+    """The database's own number of an object."""
+    row = db.execute("SELECT n FROM object WHERE id = ?", (id_,)).fetchone()
+    return None if row is None else int(row["n"])
+
+
+def groups_above(db: sqlite3.Connection, n: int) -> tuple[set[ObjectId], set[ObjectId]]:
+    """The groups that an object is a member of: (directly, at any depth). Cycles end themselves;
+    a group that is gone passes nothing on."""
+    rows = db.execute(
+        "WITH RECURSIVE up (n, id) AS ("
+        " SELECT m.parent, o.id FROM member m JOIN object o ON o.n = m.parent"
+        "  WHERE m.child = :n AND o.presence = 'present'"
+        " UNION"
+        " SELECT m.parent, o.id FROM up JOIN member m ON m.child = up.n"
+        "  JOIN object o ON o.n = m.parent WHERE o.presence = 'present')"
+        " SELECT id, EXISTS (SELECT 1 FROM member WHERE parent = up.n AND child = :n) FROM up",
+        {"n": n},
+    ).fetchall()
+    return {row[0] for row in rows if row[1]}, {row[0] for row in rows}
+
+
+def users_below(db: sqlite3.Connection, numbers: Iterable[int]) -> Iterator[int]:
+    """The users at or below these objects, whether or not groups in between are gone: what is
+    planned again may be too much, never too little."""
+    db.execute("CREATE TEMP TABLE IF NOT EXISTS below_seed (n INTEGER PRIMARY KEY)")
+    db.execute("DELETE FROM below_seed")
+    db.executemany("INSERT OR IGNORE INTO below_seed VALUES (?)", ((n,) for n in numbers))
+    rows = db.execute(
+        "WITH RECURSIVE down (n) AS ("
+        " SELECT n FROM below_seed UNION"
+        " SELECT m.child FROM down CROSS JOIN member m ON m.parent = down.n)"
+        " SELECT down.n FROM down CROSS JOIN object o ON o.n = down.n WHERE o.kind = 'user'"
+    ).fetchall()
+    return (row[0] for row in rows)
+
+
+def touched_since(db: sqlite3.Connection, since: int) -> tuple[list[int], list[int], list[int]]:
+    """(users, groups, heads): what changed itself, and whatever has changed above its members."""
+    rows = db.execute("SELECT n, kind FROM object WHERE touched > ?", (since,)).fetchall()
+    heads = [r["n"] for r in db.execute("SELECT n FROM affected WHERE revision > ?", (since,))]
+    users = [row["n"] for row in rows if row["kind"] == "user"]
+    return users, [row["n"] for row in rows if row["kind"] == "group"], heads
+
+
+def prune_affected(db: sqlite3.Connection, upto: int) -> None:
+    """Every target has reached this revision."""
+    db.execute("DELETE FROM affected WHERE revision <= ?", (upto,))
+
+
+def sizes(db: sqlite3.Connection) -> Counts:
+    """What the mirror holds now."""
+    rows = dict(
+        db.execute(
+            "SELECT kind, count(*) FROM object WHERE presence = 'present'"
+            " AND properties IS NOT NULL GROUP BY kind"
+        ).fetchall()
+    )
+    edges = db.execute("SELECT count(*) FROM member").fetchone()[0]
+    return Counts(rows.get("user", 0), rows.get("group", 0), int(edges))

@@ -1,0 +1,279 @@
+"""The database's shape, as numbered migrations (rule 42).
+
+Three families of tables: what Entra says (`object`, `member` and their staging), what each target
+holds (`account`, `target_group`, `edge`) and whose it is (`link`), and what people should know
+(`waiting`, `hold`, `spent`, `journal`). Work to do is nowhere: it is planned from these.
+
+Objects, accounts and groups have small integer keys inside the database, so that a membership
+costs a few bytes; outside they are named by Entra's ids and the products' keys.
+"""
+
+from __future__ import annotations
+
+MIGRATIONS: tuple[str, ...] = (
+    """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+
+-- Entra ------------------------------------------------------------------------------------------
+
+-- Users and groups. properties NULL: only its id is known (a member whose own feed lags behind).
+CREATE TABLE object (
+    n           INTEGER PRIMARY KEY,
+    id          TEXT NOT NULL UNIQUE,
+    kind        TEXT NOT NULL CHECK (kind IN ('user', 'group')),
+    properties  TEXT,
+    presence    TEXT NOT NULL DEFAULT 'present',
+    since       REAL,
+    name        TEXT,                       -- folded UPN or display name, for look-ups
+    mail        TEXT,                       -- folded
+    former_name TEXT,                       -- a group's display name before its last change
+    unverified  INTEGER NOT NULL DEFAULT 0, -- restored: groups to be verified once (rule 6)
+    crawl       INTEGER NOT NULL DEFAULT 0, -- the crawl that last saw it
+    touched     INTEGER NOT NULL DEFAULT 0  -- the revision that last changed it
+);
+CREATE INDEX object_touched ON object (touched);
+CREATE INDEX object_name ON object (name);
+CREATE INDEX object_mail ON object (mail);
+CREATE INDEX object_unverified ON object (n) WHERE unverified;
+
+-- Direct memberships; no foreign key to a child that the user feed has not delivered yet.
+CREATE TABLE member (
+    parent INTEGER NOT NULL,
+    child  INTEGER NOT NULL,
+    crawl  INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (parent, child)
+) WITHOUT ROWID;
+CREATE INDEX member_child ON member (child, parent);
+
+-- "Whatever is at or below this object may be in other groups since this revision."
+CREATE TABLE affected (
+    revision INTEGER NOT NULL,
+    n        INTEGER NOT NULL,
+    PRIMARY KEY (revision, n)
+) WITHOUT ROWID;
+
+-- Where reading stands. pass: 'round' or 'crawl'.
+CREATE TABLE cursor (
+    pass       TEXT NOT NULL,
+    feed       TEXT NOT NULL,
+    next_link  TEXT,
+    delta_link TEXT,
+    selection  TEXT NOT NULL,
+    started_at REAL NOT NULL,
+    pages      INTEGER NOT NULL DEFAULT 0,
+    items      INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (pass, feed)
+) WITHOUT ROWID;
+CREATE TABLE staged (
+    seq  INTEGER PRIMARY KEY,
+    pass TEXT NOT NULL,
+    feed TEXT NOT NULL,
+    page TEXT NOT NULL
+);
+CREATE INDEX staged_pass ON staged (pass, feed, seq);
+CREATE TABLE feed (
+    name       TEXT PRIMARY KEY,
+    delta_link TEXT NOT NULL,
+    selection  TEXT NOT NULL,
+    issued_at  REAL NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE subscription (
+    resource     TEXT PRIMARY KEY,
+    id           TEXT NOT NULL,
+    client_state TEXT NOT NULL,
+    expires_at   REAL NOT NULL,
+    url          TEXT NOT NULL
+) WITHOUT ROWID;
+
+-- Targets ----------------------------------------------------------------------------------------
+
+CREATE TABLE target (
+    t             INTEGER PRIMARY KEY,
+    name          TEXT NOT NULL UNIQUE,
+    type          TEXT NOT NULL,
+    fingerprint   TEXT,
+    revision      INTEGER NOT NULL DEFAULT 0,  -- of the mirror, that it has reached
+    policy        TEXT NOT NULL DEFAULT '',    -- digest of the settings that it was planned with
+    full_due      INTEGER NOT NULL DEFAULT 1,
+    inventory     INTEGER NOT NULL DEFAULT 0,  -- number of the last complete inventory
+    inventory_at  REAL,
+    first_contact TEXT NOT NULL DEFAULT 'new', -- new, open, done
+    success_at    REAL,
+    paused        TEXT
+);
+
+CREATE TABLE account (
+    a         INTEGER PRIMARY KEY,
+    t         INTEGER NOT NULL REFERENCES target (t),
+    key       TEXT NOT NULL,
+    name      TEXT NOT NULL,                   -- folded username
+    mail      TEXT,                            -- folded
+    body      TEXT NOT NULL,
+    inventory INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (t, key)
+);
+CREATE INDEX account_name ON account (t, name);
+CREATE INDEX account_mail ON account (t, mail);
+
+CREATE TABLE target_group (
+    g         INTEGER PRIMARY KEY,
+    t         INTEGER NOT NULL REFERENCES target (t),
+    key       TEXT NOT NULL,
+    name      TEXT NOT NULL,                   -- folded
+    body      TEXT NOT NULL,
+    members_read INTEGER NOT NULL DEFAULT 0,   -- inventory at which its members were last read
+    inventory INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (t, key)
+);
+CREATE INDEX target_group_name ON target_group (t, name);
+
+-- A membership that stands in the target. ours NULL: not judged yet (rule 21).
+-- removed: we removed it; if an inventory shows it again it is inherited.
+CREATE TABLE edge (
+    g         INTEGER NOT NULL,
+    a         INTEGER NOT NULL,
+    ours      INTEGER,
+    inherited INTEGER NOT NULL DEFAULT 0,
+    removed   INTEGER NOT NULL DEFAULT 0,
+    inventory INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (g, a)
+) WITHOUT ROWID;
+CREATE INDEX edge_a ON edge (a, g);
+
+-- ObjectId to account or group. One link per account, one per object (rule 18).
+CREATE TABLE link (
+    t           INTEGER NOT NULL REFERENCES target (t),
+    n           INTEGER NOT NULL REFERENCES object (n),
+    a           INTEGER REFERENCES account (a),
+    g           INTEGER REFERENCES target_group (g),
+    origin      TEXT NOT NULL,
+    state       TEXT NOT NULL,
+    sent        TEXT,
+    written     TEXT,
+    deactivated INTEGER NOT NULL DEFAULT 0,
+    left_at     REAL,
+    stripped    TEXT,
+    PRIMARY KEY (t, n)
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX link_a ON link (a) WHERE a IS NOT NULL;
+CREATE UNIQUE INDEX link_g ON link (g) WHERE g IS NOT NULL;
+CREATE INDEX link_pending ON link (t) WHERE state != 'live';
+
+CREATE TABLE claim (
+    t     INTEGER NOT NULL,
+    field TEXT NOT NULL,                       -- username, email, group
+    n     INTEGER NOT NULL,
+    key   TEXT NOT NULL,
+    PRIMARY KEY (t, field, n)
+) WITHOUT ROWID;
+CREATE INDEX claim_key ON claim (t, field, key);
+
+-- What the scope's entries resolved to, also before (rules 9, 11, 12).
+-- n 0: the entry has matched at some time.
+CREATE TABLE scope_match (
+    t     INTEGER NOT NULL,
+    role  TEXT NOT NULL,                       -- members_of, include, exclude
+    entry TEXT NOT NULL,
+    n     INTEGER NOT NULL,
+    PRIMARY KEY (t, role, entry, n)
+) WITHOUT ROWID;
+
+-- People -----------------------------------------------------------------------------------------
+
+CREATE TABLE waiting (
+    t        INTEGER NOT NULL,
+    n        INTEGER NOT NULL,                 -- the object
+    change   TEXT NOT NULL,                    -- kind, or ''
+    gn       INTEGER NOT NULL DEFAULT 0,       -- the group's object, for memberships
+    reason   TEXT NOT NULL,
+    detail   TEXT NOT NULL,
+    hint     TEXT NOT NULL DEFAULT '',
+    body     TEXT,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    retry_at REAL,
+    since    REAL NOT NULL,
+    PRIMARY KEY (t, n, change, gn)
+) WITHOUT ROWID;
+CREATE INDEX waiting_retry ON waiting (t, retry_at) WHERE retry_at IS NOT NULL;
+
+CREATE TABLE hold (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    t          INTEGER,                        -- NULL: Entra's side
+    kind       TEXT NOT NULL,
+    state      TEXT NOT NULL DEFAULT 'open',   -- open, approved, rejected, gone
+    opened_at  REAL NOT NULL,
+    detail     TEXT NOT NULL,
+    payload    TEXT NOT NULL DEFAULT '{}',
+    decided_by TEXT,
+    decided_at REAL,
+    decision   TEXT
+);
+CREATE TABLE hold_item (
+    hold   INTEGER NOT NULL REFERENCES hold (id),
+    n      INTEGER NOT NULL,
+    change TEXT NOT NULL,
+    gn     INTEGER NOT NULL DEFAULT 0,
+    akey   TEXT NOT NULL DEFAULT '',
+    digest TEXT NOT NULL,                      -- of what would be written
+    body   TEXT NOT NULL,
+    state  TEXT NOT NULL DEFAULT 'open',       -- open, approved, rejected
+    PRIMARY KEY (hold, n, change, gn, akey)
+) WITHOUT ROWID;
+CREATE INDEX hold_item_change ON hold_item (n, change, gn, akey);
+
+CREATE TABLE spent (
+    t     INTEGER NOT NULL,
+    class TEXT NOT NULL,
+    gn    INTEGER NOT NULL DEFAULT 0,
+    at    REAL NOT NULL,                       -- by the guard's clock, never backwards
+    n     INTEGER NOT NULL,
+    size  INTEGER NOT NULL,                    -- what the target had then
+    PRIMARY KEY (t, class, gn, at, n)
+) WITHOUT ROWID;
+
+CREATE TABLE journal (
+    id        INTEGER PRIMARY KEY,
+    at        REAL NOT NULL,
+    t         INTEGER NOT NULL,
+    run       TEXT NOT NULL,
+    revision  INTEGER NOT NULL,
+    change    TEXT NOT NULL,
+    reason    TEXT NOT NULL,
+    n         INTEGER NOT NULL,
+    gn        INTEGER NOT NULL DEFAULT 0,
+    name      TEXT NOT NULL,
+    before    TEXT,
+    after     TEXT,
+    outcome   TEXT NOT NULL,                   -- done, already, rejected, unknown
+    answer    TEXT NOT NULL DEFAULT '',
+    cause     TEXT NOT NULL DEFAULT '',
+    seconds   REAL NOT NULL
+);
+CREATE INDEX journal_n ON journal (n);
+CREATE INDEX journal_at ON journal (at);
+
+-- The plan in flight, spilled so that memory stays bounded. Not a queue: dropped at start-up.
+CREATE TABLE planned (
+    seq    INTEGER PRIMARY KEY,
+    t      INTEGER NOT NULL,
+    phase  INTEGER NOT NULL,
+    rank   INTEGER NOT NULL,
+    gn     INTEGER NOT NULL,
+    n      INTEGER NOT NULL,
+    class  TEXT,
+    free   INTEGER NOT NULL DEFAULT 0,         -- approved: spends no allowance
+    held   TEXT,
+    akey   TEXT NOT NULL DEFAULT '',
+    change TEXT NOT NULL,
+    body   TEXT NOT NULL
+);
+CREATE INDEX planned_order ON planned (t, phase, rank, gn, n, seq);
+CREATE INDEX planned_n ON planned (t, n);
+""",
+)
+
+VERSION = len(MIGRATIONS)
+"""The schema that this code works with: `PRAGMA user_version`."""
+
+APPLICATION_ID = 0x617A7379  # "azsy", so that `file` and we know our own

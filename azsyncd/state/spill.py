@@ -1,0 +1,142 @@
+"""The plan in flight, on disk, so that a plan for 400,000 users needs no memory (decision 5).
+
+Not a queue: it is dropped at start-up and whenever its objects are planned anew.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from azsyncd.model.changes import Change
+from azsyncd.state import codec
+from azsyncd.state.holds import Item
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One change that is planned, with its place. `class_` is what the guard counts it in."""
+
+    seq: int
+    item: Item
+    class_: str | None
+    free: bool
+    held: str | None
+
+    @property
+    def change(self) -> Change:
+        return self.item.change
+
+
+def clear(db: sqlite3.Connection, t: int) -> None:
+    """Drop the plan of a target."""
+    db.execute("DELETE FROM planned WHERE t = ?", (t,))
+
+
+def drop(db: sqlite3.Connection, t: int, numbers: Iterable[int]) -> None:
+    """These objects are planned anew."""
+    db.executemany("DELETE FROM planned WHERE t = ? AND n = ?", [(t, n) for n in numbers])
+
+
+def add(
+    db: sqlite3.Connection,
+    t: int,
+    item: Item,
+    *,
+    class_: str | None,
+    free: bool,
+    held: str | None,
+) -> None:
+    """Plan a change. `held`: a withheld reason; it is counted, shown and not sent."""
+    change = item.change
+    db.execute(
+        "INSERT INTO planned (t, phase, rank, gn, n, class, free, held, akey, change, body)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            t,
+            int(change.phase),
+            change.rank,
+            item.gn,
+            item.n,
+            class_,
+            int(free),
+            held,
+            item.akey,
+            change.kind,
+            codec.change_text(change),
+        ),
+    )
+
+
+def _planned(row: sqlite3.Row) -> Planned:
+    item = Item(row["n"], row["gn"], row["akey"], codec.change_of(row["body"]))
+    return Planned(row["seq"], item, row["class"], bool(row["free"]), row["held"])
+
+
+def chunk(db: sqlite3.Connection, t: int, size: int) -> list[Planned]:
+    """The next changes that may be sent together: of one phase and rank, in order."""
+    first = db.execute(
+        "SELECT phase, rank FROM planned WHERE t = ? AND held IS NULL ORDER BY phase, rank LIMIT 1",
+        (t,),
+    ).fetchone()
+    if first is None:
+        return []
+    rows = db.execute(
+        "SELECT * FROM planned WHERE t = ? AND phase = ? AND rank = ? AND held IS NULL"
+        " ORDER BY gn, n, seq LIMIT ?",
+        (t, first["phase"], first["rank"], size),
+    )
+    return [_planned(row) for row in rows]
+
+
+def done(db: sqlite3.Connection, seq: int) -> None:
+    """A change was sent, or will not be."""
+    db.execute("DELETE FROM planned WHERE seq = ?", (seq,))
+
+
+def counts(db: sqlite3.Connection, t: int) -> dict[str, int]:
+    """How many changes are planned and would be sent, by kind."""
+    rows = db.execute(
+        "SELECT change, count(*) FROM planned WHERE t = ? AND held IS NULL GROUP BY change", (t,)
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+def held_counts(db: sqlite3.Connection, t: int) -> dict[str, int]:
+    """How many changes are planned and held, by reason."""
+    rows = db.execute(
+        "SELECT held, count(*) FROM planned WHERE t = ? AND held IS NOT NULL GROUP BY held", (t,)
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+def rows(db: sqlite3.Connection, t: int, limit: int | None = None) -> list[Planned]:
+    """The plan in the order in which it would be sent."""
+    found = db.execute(
+        "SELECT * FROM planned WHERE t = ? ORDER BY phase, rank, gn, n, seq LIMIT ?",
+        (t, -1 if limit is None else limit),
+    )
+    return [_planned(row) for row in found]
+
+
+def of_class(db: sqlite3.Connection, t: int, class_: str, gn: int | None = None) -> list[Planned]:
+    """The changes of a class (and group) on which nobody has decided yet."""
+    found = db.execute(
+        "SELECT * FROM planned WHERE t = ? AND class = ? AND NOT free AND held IS NULL"
+        " AND (? IS NULL OR gn = ?) ORDER BY seq",
+        (t, class_, gn, gn),
+    )
+    return [_planned(row) for row in found]
+
+
+def hold(db: sqlite3.Connection, seqs: Iterable[int], reason: str) -> None:
+    """Withhold these changes."""
+    db.executemany("UPDATE planned SET held = ? WHERE seq = ?", [(reason, seq) for seq in seqs])
+
+
+def hold_all(db: sqlite3.Connection, t: int, reason: str) -> int:
+    """Withhold everything that would be sent; returns how many."""
+    return db.execute(
+        "UPDATE planned SET held = ? WHERE t = ? AND held IS NULL", (reason, t)
+    ).rowcount
