@@ -1,0 +1,287 @@
+"""Expressions and templates of the configuration, compiled once and called for every object.
+
+`Expression` decides (`where`, `active`), `Template` composes text. Both know which of Graph's
+properties they read before they ever run, so that these can be selected. What they are called with
+is a mapping by Graph's own names: a missing key was not read (Unread, rule 5), None is null.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+
+from jinja2 import TemplateSyntaxError, nodes
+from jinja2.parser import Parser
+
+from azsyncd.plan.jinja import (
+    LONGEST,
+    SANDBOX,
+    Properties,
+    TooExpensive,
+    Unread,
+    is_null,
+    text,
+)
+from azsyncd.plan.properties import Noun, did_you_mean, problem_with
+
+__all__ = ["Expression", "ExpressionFailed", "ExpressionProblem", "Template", "Unread"]
+
+_STATEMENTS = (
+    nodes.Output,
+    nodes.If,
+    nodes.For,
+    nodes.Assign,
+    nodes.AssignBlock,
+    nodes.With,
+    nodes.FilterBlock,
+    nodes.ExprStmt,
+)
+_FORGOTTEN_BRACES = re.compile(r"\s*(user|group)\.\w+[^{}]*")
+
+
+class ExpressionFailed(Exception):
+    """It cannot be worked out for this object (rule 13)."""
+
+
+class ExpressionProblem(ValueError):
+    """It is wrong for every object: an error of the file."""
+
+
+class Expression:
+    """Gives true or false. A YAML boolean does too."""
+
+    def __init__(self, source: str | bool, noun: Noun) -> None:
+        self.source = source
+        self.properties: frozenset[str] = frozenset()
+        self._constant = source if isinstance(source, bool) else None
+        if not isinstance(source, bool):
+            expression = _parsed_expression(source)
+            whole = nodes.Template([nodes.Output([expression])], lineno=1)
+            self.properties = _checked(whole, noun)
+            self._noun = noun
+            self._plain = _plain_property(expression, noun)
+            assign = nodes.Assign(nodes.Name("result", "store"), expression, lineno=1)
+            self._compiled = SANDBOX.from_string(nodes.Template([assign], lineno=1))
+
+    def __call__(self, properties: Mapping[str, object]) -> bool:
+        """Raises Unread, or ExpressionFailed also where the result is neither true nor false."""
+        if self._constant is not None:
+            return self._constant
+        result = self._result(properties)
+        if isinstance(result, bool):
+            return result
+        shown = "null" if is_null(result) else f"{text(result)[:60]!r}"
+        raise ExpressionFailed(f"{self.source}: gives {shown}, neither true nor false")
+
+    def _result(self, properties: Mapping[str, object]) -> object:
+        if self._plain is not None:
+            return Properties(properties).read(self._plain)
+        context = self._compiled.new_context({self._noun: Properties(properties)})
+        try:
+            for _ in self._compiled.root_render_func(context):
+                pass
+        except Unread:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it does, it fails for one object
+            raise _failure(self.source, error) from None
+        return context.vars["result"]
+
+
+class Template:
+    """Gives text, without blanks around it; null is empty."""
+
+    def __init__(self, source: str, noun: Noun) -> None:
+        self.source = source
+        tree = _parsed_template(source)
+        self.properties: frozenset[str] = _checked(tree, noun)
+        if not self.properties and _FORGOTTEN_BRACES.fullmatch(source):
+            raise ExpressionProblem(
+                f"{source!r} is the same text for everybody; write "
+                f"{'{{ ' + source.strip() + ' }}'!r}"
+            )
+        self._noun = noun
+        self._fast = _fast_path(tree, noun)
+        self._compiled = SANDBOX.from_string(source)
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether it gives the same for every object."""
+        return not self.properties
+
+    def __call__(self, properties: Mapping[str, object]) -> str:
+        """Raises Unread and ExpressionFailed."""
+        if self._fast is not None:
+            value = self._fast(properties)
+            if len(value) <= LONGEST:
+                return value.strip()
+        context = self._compiled.new_context({self._noun: Properties(properties)})
+        try:
+            return _limited(self._compiled.root_render_func(context)).strip()
+        except Unread:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it does, it fails for one object
+            raise _failure(self.source, error) from None
+
+
+def _limited(pieces: Iterator[str]) -> str:
+    result = ""
+    for piece in pieces:
+        result += piece
+        if len(result) > LONGEST:
+            raise TooExpensive(f"more than {LONGEST} characters")
+    return result
+
+
+def _failure(source: str | bool, error: Exception) -> ExpressionFailed:
+    what = re.sub(r"'(azsyncd\.\S*)?Null( object)?'", "null", str(error)) or repr(error)
+    return ExpressionFailed(f"{source}: {what}")
+
+
+# Compiling ------------------------------------------------------------------------------------
+
+
+def _parsed_expression(source: str) -> nodes.Expr:
+    if source.strip().startswith(("{{", "{%")):
+        raise ExpressionProblem(f"{source!r}: an expression is written without {{{{ }}}}")
+    try:
+        parser = Parser(SANDBOX, source, state="variable")
+        expression = parser.parse_expression()
+        if not parser.stream.eos:
+            raise TemplateSyntaxError(f"unexpected {str(parser.stream.current.value)!r}", 1)
+    except TemplateSyntaxError as error:
+        raise ExpressionProblem(f"{source!r} is no expression: {error.message}") from None
+    expression.set_environment(SANDBOX)
+    return expression
+
+
+def _parsed_template(source: str) -> nodes.Template:
+    try:
+        return SANDBOX.parse(source)
+    except TemplateSyntaxError as error:
+        raise ExpressionProblem(f"{source!r} is no template: {error.message}") from None
+
+
+def _checked(tree: nodes.Node, noun: Noun) -> frozenset[str]:
+    """The properties that are read, `id` apart; raises ExpressionProblem for all that is wrong."""
+    problems: list[str] = []
+    found: set[str] = set()
+    for name, inner in _mentioned(tree, noun, problems):
+        if (problem := problem_with(noun, name, inner)) is not None:
+            problems.append(problem)
+        found.add(name)
+    problems += [*_unknown_words(tree), *_forbidden(tree), *_bad_patterns(tree)]
+    if problems:
+        raise ExpressionProblem("; ".join(dict.fromkeys(problems)))
+    return frozenset(found - {"id"})
+
+
+def _mentioned(
+    tree: nodes.Node, noun: Noun, problems: list[str]
+) -> Iterator[tuple[str, str | None]]:
+    """Each `user.NAME` and `user.NAME.INNER`; whatever else is done with a name is a problem."""
+    local = {name.name for name in tree.find_all(nodes.Name) if name.ctx != "load"}
+    allowed = local | SANDBOX.globals.keys() | {noun}
+
+    def walk(node: nodes.Node, inner: str | None = None) -> Iterator[tuple[str, str | None]]:
+        if isinstance(node, (nodes.Getattr, nodes.Getitem)):
+            name = _name_in(node)
+            if isinstance(node.node, nodes.Name) and node.node.name == noun:
+                if name is not None:
+                    yield name, inner
+                    return
+                problems.append(f"{noun}[…]: write the property's name, as in {noun}.mail")
+                return
+            yield from walk(node.node, name)
+            if isinstance(node, nodes.Getitem):
+                yield from walk(node.arg)
+            return
+        if isinstance(node, nodes.Name) and node.ctx == "load":
+            if node.name == noun:
+                problems.append(f"{noun} alone says nothing; write {noun}.NAME")
+            elif node.name not in allowed:
+                problems.append(_unknown_name(node.name, noun, allowed))
+        for child in node.iter_child_nodes():
+            yield from walk(child)
+
+    yield from walk(tree)
+
+
+def _name_in(node: nodes.Getattr | nodes.Getitem) -> str | None:
+    if isinstance(node, nodes.Getattr):
+        return node.attr
+    return node.arg.value if isinstance(node.arg, nodes.Const) else None
+
+
+def _unknown_name(name: str, noun: Noun, allowed: set[str]) -> str:
+    if name in ("user", "group"):
+        return f"{name} is not known here, only {noun}"
+    if problem_with(noun, name) is None:
+        return f"{name} is not known; did you mean {noun}.{name}?"
+    return f"{name} is not known{did_you_mean(name, allowed)}"
+
+
+def _unknown_words(tree: nodes.Node) -> Iterator[str]:
+    for kind, known in ((nodes.Filter, SANDBOX.filters), (nodes.Test, SANDBOX.tests)):
+        for node in tree.find_all(kind):
+            if node.name not in known:
+                word = "filter" if kind is nodes.Filter else "test"
+                yield f"there is no {word} {node.name}{did_you_mean(node.name, list(known))}"
+
+
+def _forbidden(tree: nodes.Node) -> Iterator[str]:
+    for statement in tree.find_all(nodes.Stmt):
+        if not isinstance(statement, _STATEMENTS):
+            yield f"{type(statement).__name__.lower()} is not available in templates of this file"
+    for outer in tree.find_all(nodes.For):
+        for middle in (each for child in outer.body for each in _loops(child)):
+            if any(True for child in middle.body for _ in _loops(child)):
+                yield "more than two loops inside one another"
+
+
+def _loops(node: nodes.Node) -> Iterator[nodes.For]:
+    if isinstance(node, nodes.For):
+        yield node
+    yield from node.find_all(nodes.For)
+
+
+def _bad_patterns(tree: nodes.Node) -> Iterator[str]:
+    for node in tree.find_all(nodes.Filter):
+        if node.name == "regex_replace" and node.args and isinstance(node.args[0], nodes.Const):
+            try:
+                re.compile(str(node.args[0].value))
+            except re.error as error:
+                yield f"regex_replace({node.args[0].value!r}): {error}"
+
+
+# The fast path --------------------------------------------------------------------------------
+
+
+def _plain_property(node: nodes.Node | None, noun: Noun) -> str | None:
+    if isinstance(node, (nodes.Getattr, nodes.Getitem)) and isinstance(node.node, nodes.Name):
+        return _name_in(node) if node.node.name == noun else None
+    return None
+
+
+def _fast_path(tree: nodes.Template, noun: Noun) -> Callable[[Mapping[str, object]], str] | None:
+    """For `{{ user.x }}` and `{{ user.x | lower }}`: most mappings, at a tenth of the cost."""
+    if len(tree.body) != 1 or not isinstance(tree.body[0], nodes.Output):
+        return None
+    if len(tree.body[0].nodes) != 1:
+        return None
+    shown: nodes.Node | None = tree.body[0].nodes[0]
+    lower = isinstance(shown, nodes.Filter) and shown.name == "lower"
+    if isinstance(shown, nodes.Filter) and lower:
+        shown = shown.node
+    name = _plain_property(shown, noun)
+    if name is None:
+        return None
+
+    def value(properties: Mapping[str, object]) -> str:
+        if name not in properties:
+            raise Unread(name)
+        found = properties[name]
+        if found is None:
+            return ""
+        return str(found).lower() if lower else text(found)
+
+    return value
