@@ -49,7 +49,7 @@ def _user_expression(source: str | bool) -> str | bool:
     return source
 
 
-def _group_expression(source: str) -> str:
+def _group_expression(source: str | bool) -> str | bool:
     Expression(source, "group")
     return source
 
@@ -83,7 +83,7 @@ class Entry(Settings):
     """A Python regular expression that must match the whole display name."""
     id: Annotated[str, AfterValidator(str.lower)] | None = None
     """The object id. It stays right when the group is renamed."""
-    where: Annotated[str, AfterValidator(_group_expression)] | None = None
+    where: Annotated[str | bool, AfterValidator(_group_expression)] | None = None
     """An expression over `group`, e.g. `"group.onPremisesSyncEnabled"`."""
     type: Literal["security", "any"] = "security"
     """Which groups `name` and `regex` match. Every employee can create Microsoft 365 groups of any
@@ -232,9 +232,9 @@ class Protect(Settings):
 class Budget(Settings):
     """Allowance of one class: the larger of the two (rule 35)."""
 
-    count: Annotated[int, Field(ge=0)]
+    count: Annotated[int, Field(ge=0)] = 0
     """So many in a window."""
-    percent: Annotated[float, Field(ge=0, le=100)]
+    percent: Annotated[float, Field(ge=0, le=100)] = 0
     """Or so many per cent of what the target has at the window's start, if that is more."""
 
 

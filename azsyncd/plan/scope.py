@@ -71,7 +71,11 @@ class Entries:
         self.entries = tuple(entries)
         self._matchers = {entry: _matcher(entry) for entry in self.entries}
         self.properties: frozenset[str] = frozenset().union(
-            *(Expression(entry.where, "group").properties for entry in entries if entry.where)
+            *(
+                Expression(entry.where, "group").properties
+                for entry in entries
+                if entry.where is not None
+            )
         )
 
     def matches(self, entry: Entry, group: Group) -> bool:

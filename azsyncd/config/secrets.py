@@ -1,0 +1,185 @@
+"""Secrets by reference: the file says where one is, and it is read when it is used.
+
+`{credential: NAME}` is looked for in `$CREDENTIALS_DIRECTORY` (systemd's LoadCredential=), then in
+/etc/azsyncd/credentials, so that the same file works inside the unit and in a shell.
+https://systemd.io/CREDENTIALS/
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+from azsyncd.errors import ConfigError, Problem
+
+Kind = Literal["credential", "file", "env"]
+
+KINDS: tuple[Kind, ...] = ("credential", "file", "env")
+
+CREDENTIALS = Path("/etc/azsyncd/credentials")
+
+HOW = "write {credential: NAME}, {file: PATH} or {env: NAME} instead"
+
+SCHEMA: dict[str, Any] = {
+    "oneOf": [
+        {
+            "type": "object",
+            "properties": {kind: {"type": "string", "description": description}},
+            "required": [kind],
+            "additionalProperties": False,
+        }
+        for kind, description in {
+            "credential": f"A file of this name in $CREDENTIALS_DIRECTORY or in {CREDENTIALS}.",
+            "file": "A file, by its absolute path.",
+            "env": "An environment variable.",
+        }.items()
+    ]
+}
+"""A reference to a secret, for editors."""
+
+SCHEMA_WITH_PATH: dict[str, Any] = {
+    "anyOf": [{"type": "string", "pattern": "^/"}, SCHEMA],
+}
+
+_LARGEST = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """Where a secret is. Never what it is: that is only given by `read`, and kept nowhere."""
+
+    kind: Kind
+    name: str
+
+    def __str__(self) -> str:
+        return f"{{{self.kind}: {self.name}}}"
+
+    @property
+    def reference(self) -> dict[str, str]:
+        """As it stands in the file."""
+        return {self.kind: self.name}
+
+    def path(self, environment: Mapping[str, str] = os.environ) -> Path | None:
+        """The file that holds it, whether it is there or not; None for an environment variable."""
+        if self.kind == "env":
+            return None
+        if self.kind == "file":
+            return Path(self.name)
+        given = environment.get("CREDENTIALS_DIRECTORY", "")
+        if given and (path := Path(given) / self.name).exists():
+            return path
+        return CREDENTIALS / self.name
+
+    def read(self, environment: Mapping[str, str] = os.environ) -> str:
+        """The secret as it is now, without a trailing newline; raises ConfigError if it is missing.
+
+        Reads a file: call it where that may take a moment.
+        """
+        content = self.read_bytes(environment)
+        try:
+            return content.decode().removesuffix("\n").removesuffix("\r")
+        except UnicodeDecodeError:
+            raise self._missing("is no text") from None
+
+    def read_bytes(self, environment: Mapping[str, str] = os.environ) -> bytes:
+        """The same for what need not be text, such as a .pfx file; nothing is stripped."""
+        path = self.path(environment)
+        if path is None:
+            value = environment.get(self.name)
+            if not value:
+                raise self._missing("is not set", f"set {self.name} in the service's environment")
+            return value.encode()
+        try:
+            with path.open("rb") as file:
+                content = file.read(_LARGEST)
+        except FileNotFoundError:
+            raise self._missing(f"is not there: {path}", self._how_to_add()) from None
+        except OSError as error:
+            hint = f"azsyncd's user must be able to read {path}"
+            raise self._missing(f"cannot be read: {error.strerror}", hint) from None
+        if not content.strip():
+            raise self._missing("is empty", f"put the secret into {path}")
+        return content
+
+    def warnings(self, environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
+        """What is wrong with the way in which it is kept."""
+        path = self.path(environment)
+        try:
+            mode = path.stat().st_mode if path is not None else 0
+        except OSError:
+            return ()
+        if mode & stat.S_IROTH or mode & stat.S_IWOTH:
+            return (f"{path} can be read by everybody on this machine; chmod o-rwx {path}",)
+        return ()
+
+    def modified_at(self, environment: Mapping[str, str] = os.environ) -> float | None:
+        """When its file was written, in seconds since the epoch; None where that cannot be said."""
+        path = self.path(environment)
+        try:
+            return None if path is None else path.stat().st_mtime
+        except OSError:
+            return None
+
+    def _missing(self, what: str, hint: str = "") -> ConfigError:
+        return ConfigError([Problem(key=str(self), message=f"the secret {what}")], hint)
+
+    def _how_to_add(self) -> str:
+        if self.kind == "file":
+            return "create it, readable for azsyncd's user alone"
+        return f"put it into {CREDENTIALS / self.name}, or name it in LoadCredential= of the unit"
+
+    # For the schema -----------------------------------------------------------------------------
+
+    @classmethod
+    def __get_pydantic_core_schema__(
+        cls, source: object, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            cls.parse,
+            serialization=core_schema.plain_serializer_function_ser_schema(
+                lambda secret: secret.reference
+            ),
+        )
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return SCHEMA
+
+    @classmethod
+    def parse(cls, value: object) -> Secret:
+        """Raises ValueError without ever repeating the value: it may be the secret itself."""
+        if isinstance(value, Secret):
+            return value
+        if not isinstance(value, Mapping):
+            raise ValueError(f"a secret does not stand in the file itself; {HOW}")
+        return cls._from(value)
+
+    @classmethod
+    def _from(cls, value: Mapping[Any, Any]) -> Secret:
+        if len(value) != 1 or next(iter(value)) not in KINDS:
+            raise ValueError(f"must have exactly one of credential, file, env; {HOW}")
+        kind, name = next(iter(value.items()))
+        if not isinstance(name, str) or not name.strip():
+            raise ValueError(f"{kind} must name something; {HOW}")
+        if kind == "credential" and ("/" in name or name in (".", "..")):
+            raise ValueError("credential is the name of a file, without a path; or write {file: …}")
+        if kind == "file" and not name.startswith("/"):
+            raise ValueError("file must be an absolute path")
+        if kind == "env" and not name.isidentifier():
+            raise ValueError("env must be the name of an environment variable")
+        return cls(kind, name)
+
+
+def secret_or_path(value: object) -> object:
+    """A plain absolute path stands for `{file: PATH}`, where a file is what one expects."""
+    return {"file": value} if isinstance(value, str) and value.startswith("/") else value
