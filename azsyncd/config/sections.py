@@ -190,5 +190,5 @@ class Logging(Settings):
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     """The least level. Names and addresses of people appear at debug alone."""
-    format: Literal["auto", "json", "text"] = "auto"
-    """auto: JSON unless on a terminal."""
+    format: Literal["auto", "json", "console"] = "auto"
+    """auto: console on a terminal, else json."""

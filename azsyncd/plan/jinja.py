@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import wraps
 from typing import Any, NoReturn
 
-from jinja2 import StrictUndefined
+from jinja2 import StrictUndefined, Undefined
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -67,6 +67,9 @@ class Null:
 
     def __iter__(self) -> Iterator[object]:
         return iter(())
+
+    def __getitem__(self, place: int | slice) -> Null:
+        return self
 
 
 NULL = Null()
@@ -131,6 +134,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         filters = {name: _careful(call) for name, call in {**self.filters, **own}.items()}
         first_of = _careful(words.first_of, nulls=True)
         default = _careful(_default, nulls=True)
+        del filters["random"]  # the same user must always get the same name
         filters |= {"first_of": first_of, "default": default, "d": default, "join": _join}
         self.filters = filters
         self.tests["none"] = is_null
@@ -148,7 +152,9 @@ class Sandbox(ImmutableSandboxedEnvironment):
             return obj.read(str(argument))
         if isinstance(obj, Null) and isinstance(argument, str):
             _nothing_in_null(argument)
-        return super().getitem(obj, argument)
+        found = super().getitem(obj, argument)
+        is_place = isinstance(obj, (list, tuple)) and isinstance(argument, int)
+        return NULL if is_place and isinstance(found, Undefined) else found
 
     def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
         wrapped = super().wrap_str_format(value)
@@ -187,7 +193,8 @@ def _careful(call: Callable[..., Any], nulls: bool = False) -> Callable[..., Any
         _refuse_large([*args[position + 1 :], *kwargs.values()])
         if call.__name__ == "do_format":
             _refuse_width(str(args[position]))
-        return _not_too_long(call(*args, **kwargs))
+        result = _not_too_long(call(*args, **kwargs))
+        return NULL if isinstance(result, Undefined) else result  # `first` of an empty list
 
     return filter_
 
