@@ -286,13 +286,13 @@ def merged(common: Scope, own: Scope) -> Scope:
             update={
                 **lifted,
                 **given,
-                "exclude": (*common.users.exclude, *users.exclude),
+                "exclude": tuple(dict.fromkeys((*common.users.exclude, *users.exclude))),
             }
         ),
         groups=common.groups.model_copy(
             update={
                 **({"include": groups.include} if "include" in groups.model_fields_set else {}),
-                "exclude": (*common.groups.exclude, *groups.exclude),
+                "exclude": tuple(dict.fromkeys((*common.groups.exclude, *groups.exclude))),
             }
         ),
     )

@@ -217,7 +217,7 @@ def test_expensive_and_unsafe_templates_fail_for_one_user(source: str) -> None:
 @pytest.mark.parametrize(
     ("source", "problem"),
     [
-        ("{{ user.mial }}", "user.mial is no property of a user in Microsoft Graph; "),
+        ("{{ user.maill }}", "user.maill is no property of a user in Microsoft Graph; "),
         ("{{ user.upn }}", "did you mean userPrincipalName?"),
         ("{{ user.Department }}", "did you mean department?"),
         ("{{ user.extensionAttribute3 }}", "onPremisesExtensionAttributes.extensionAttribute3"),
@@ -260,7 +260,7 @@ def test_mistakes_are_found_before_anybody_is_mapped(source: str, problem: str) 
         ("user.accountEnabled and", "is no expression"),
         ("user.mail user.mail", "unexpected 'user'"),
         ("department == 'x'", "did you mean user.department?"),
-        ("user.mail | lower; user.mial", "is no expression"),
+        ("user.mail | lower; user.maill", "is no expression"),
     ],
 )
 def test_mistakes_in_expressions_are_found_too(source: str, problem: str) -> None:
@@ -273,7 +273,7 @@ def test_mistakes_in_expressions_are_found_too(source: str, problem: str) -> Non
 def test_every_mistake_of_one_template_is_told() -> None:
     """Nobody wants to correct a line five times."""
     with pytest.raises(ExpressionProblem) as caught:
-        Template("{{ user.mial | lwoer }}{{ nothing }}", "user")
+        Template("{{ user.maill | lwoer }}{{ nothing }}", "user")
     assert str(caught.value).count(";") >= 3
 
 
