@@ -1,1 +1,300 @@
-"""memory"""
+"""A product in memory: for tests, simulations and demonstrations, and the shortest connector.
+
+It keeps every promise of `targets/base.py`. What it can do is chosen; before and after each call
+`faults` is awaited, so that a simulation can refuse it, or lose its answer after it took effect.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from azsyncd.errors import AlreadyExists, ChangeRejected, NotFound
+from azsyncd.model.accounts import Account, Capabilities, Mark, Seats, TargetGroup, fold
+from azsyncd.targets.names import legal, mail, shown
+
+Faults = Callable[[str, str], Awaitable[None]]
+"""`await faults("before" or "after", method)`; what it raises is what the caller gets."""
+
+ABLE = Capabilities(version="1", has_attributes=True, has_marks=True, members_per_call=100)
+
+
+class MemoryDialect:
+    """Names keep their case; nothing but emptiness and length is forbidden."""
+
+    def account(self, account: Account) -> Account:
+        return replace(
+            account,
+            username=legal(account.username, "username"),
+            email=mail(account.email),
+            display_name=shown(account.display_name),
+        )
+
+    def group(self, name: str) -> str:
+        return legal(name, "group name")
+
+
+@dataclass(slots=True)
+class Held:
+    """A group that stands, and the keys of its members."""
+
+    group: TargetGroup
+    members: set[str] = field(default_factory=set)
+
+
+async def _no_faults(when: str, method: str) -> None:
+    pass
+
+
+class Memory:
+    """A product whose accounts are a dictionary."""
+
+    type = "memory"
+
+    def __init__(
+        self,
+        name: str = "memory",
+        *,
+        capabilities: Capabilities = ABLE,
+        fingerprint: str | None = None,
+        faults: Faults = _no_faults,
+    ) -> None:
+        self.name = name
+        self.dialect = MemoryDialect()
+        self.capabilities = capabilities
+        self.faults = faults
+        self.held: dict[str, Account] = {}  # by key
+        self.held_groups: dict[str, Held] = {}  # by folded name
+        self.calls: list[tuple[str, str]] = []  # every write that was asked for: method, whose
+        self.needless: list[tuple[str, str]] = []  # those that changed nothing
+        self.blocked: dict[str, ChangeRejected] = {}  # refusals, by folded username
+        self._fingerprint = fingerprint or f"memory:{name}"
+        self._numbers = itertools.count(1)
+
+    # Looking inside, and an administrator's hands -----------------------------------------------
+
+    def account(self, username: str) -> Account | None:
+        """The account under this name, without a call."""
+        found = (each for each in self.held.values() if fold(each.username) == fold(username))
+        return next(found, None)
+
+    def members_of(self, group: str) -> set[str]:
+        """The usernames of a group's members, without a call."""
+        held = self.held_groups.get(fold(group))
+        return {self.held[key].username for key in held.members} if held else set()
+
+    def put(self, account: Account, *groups: str) -> Account:
+        """Make an account, or change one of the same key, by hand."""
+        stored = replace(account, key=account.key or f"A{next(self._numbers)}")
+        if stored.active is None:
+            stored = replace(stored, active=True)
+        self.held[str(stored.key)] = stored
+        for group in groups:
+            self.put_group(group).members.add(str(stored.key))
+        return stored
+
+    def put_group(self, name: str) -> Held:
+        """Make a group by hand; the one that stands if there is one."""
+        group = TargetGroup(name=name, key=fold(name))
+        return self.held_groups.setdefault(fold(name), Held(group))
+
+    # Reading ------------------------------------------------------------------------------------
+
+    async def fingerprint(self) -> str:
+        await self._around("fingerprint")
+        return self._fingerprint
+
+    async def probe(self) -> Capabilities:
+        await self._around("probe")
+        return self.capabilities
+
+    async def ask(self) -> None:
+        await self._around("ask")
+
+    async def seats(self) -> tuple[Seats, ...]:
+        await self._around("seats")
+        return self.capabilities.seats
+
+    async def accounts(self) -> AsyncIterator[Account]:
+        await self._around("accounts")
+        for account in list(self.held.values()):
+            yield self._visible(account)
+
+    async def groups(self) -> AsyncIterator[TargetGroup]:
+        await self._around("groups")
+        for held in list(self.held_groups.values()):
+            yield held.group
+
+    async def members(
+        self, groups: Sequence[TargetGroup]
+    ) -> AsyncIterator[tuple[str, Sequence[str]]]:
+        await self._around("members")
+        for group in groups:
+            held = self.held_groups.get(fold(group.name))
+            if held is not None:
+                yield fold(group.name), sorted(held.members)
+
+    async def find_account(self, username: str) -> Account | None:
+        await self._around("find_account")
+        found = self.account(username)
+        return None if found is None else self._visible(found)
+
+    async def read_account(self, account: Account) -> Account | None:
+        await self._around("read_account")
+        found = self.held.get(account.key or "")
+        return None if found is None else self._visible(found)
+
+    async def find_group(self, name: str) -> TargetGroup | None:
+        await self._around("find_group")
+        held = self.held_groups.get(fold(name))
+        return None if held is None else held.group
+
+    def _visible(self, account: Account) -> Account:
+        return account if self.capabilities.shows_email else replace(account, email=None)
+
+    # Writing accounts ---------------------------------------------------------------------------
+
+    async def create_account(self, account: Account) -> Account:
+        await self._before("create_account", account)
+        if self.account(account.username) is not None:
+            raise AlreadyExists(f"{account.username!r} exists", target=self.name, reason="conflict")
+        mark = account.mark if self.capabilities.has_marks else None
+        attributes = dict(account.attributes) if self.capabilities.has_attributes else {}
+        stored = self.put(
+            replace(
+                account,
+                key=None,
+                mark=mark,
+                attributes=attributes,
+                active=account.active is not False,
+            )
+        )
+        return await self._after("create_account", stored)
+
+    async def update_account(self, have: Account, want: Account) -> Account:
+        await self._before("update_account", have)
+        stored = self._there(have)
+        attributes = {**stored.attributes, **want.attributes}
+        return await self._replace(
+            "update_account",
+            stored,
+            email=want.email if want.email is not None else stored.email,
+            display_name=want.display_name or stored.display_name,
+            attributes=attributes if self.capabilities.has_attributes else stored.attributes,
+        )
+
+    async def rename_account(self, have: Account, username: str) -> Account:
+        await self._before("rename_account", have)
+        stored = self._there(have)
+        other = self.account(username)
+        if other is not None and other.key != stored.key:
+            raise AlreadyExists(f"{username!r} is taken", target=self.name, reason="conflict")
+        return await self._replace("rename_account", stored, username=username)
+
+    async def set_active(self, have: Account, active: bool) -> Account:
+        await self._before("set_active", have)
+        return await self._replace("set_active", self._there(have), active=active)
+
+    async def mark_account(self, have: Account, mark: Mark) -> None:
+        await self._before("mark_account", have)
+        if self.capabilities.has_marks:
+            await self._replace("mark_account", self._there(have), mark=mark)
+
+    async def delete_account(self, have: Account) -> None:
+        await self._before("delete_account", have)
+        if self.held.pop(have.key or "", None) is None:
+            self._needless("delete_account", have.username)
+        for held in self.held_groups.values():
+            held.members.discard(have.key or "")
+        await self.faults("after", "delete_account")
+
+    # Writing groups -----------------------------------------------------------------------------
+
+    async def create_group(self, group: TargetGroup) -> TargetGroup:
+        await self._around_write("create_group", group.name)
+        if fold(group.name) in self.held_groups:
+            raise AlreadyExists(f"group {group.name!r} exists", target=self.name, reason="conflict")
+        stored = replace(group, key=fold(group.name))
+        self.held_groups[fold(group.name)] = Held(stored)
+        await self.faults("after", "create_group")
+        return stored
+
+    async def delete_group(self, group: TargetGroup) -> None:
+        await self._around_write("delete_group", group.name)
+        if self.held_groups.pop(fold(group.name), None) is None:
+            self._needless("delete_group", group.name)
+        await self.faults("after", "delete_group")
+
+    async def add_members(
+        self, group: TargetGroup, accounts: Sequence[Account]
+    ) -> Mapping[str, ChangeRejected]:
+        return await self._members("add_members", group, accounts)
+
+    async def remove_members(
+        self, group: TargetGroup, accounts: Sequence[Account]
+    ) -> Mapping[str, ChangeRejected]:
+        return await self._members("remove_members", group, accounts)
+
+    async def _members(
+        self, method: str, group: TargetGroup, accounts: Sequence[Account]
+    ) -> Mapping[str, ChangeRejected]:
+        await self._around_write(method, group.name)
+        held = self.held_groups.get(fold(group.name))
+        if held is None:
+            raise NotFound(f"group {group.name!r} is gone", target=self.name, reason="conflict")
+        refused: dict[str, ChangeRejected] = {}
+        for account in accounts:
+            key = account.key or ""
+            adds = method == "add_members"
+            if fold(account.username) in self.blocked:
+                refused[key] = self.blocked[fold(account.username)]
+            elif adds and key not in self.held:
+                refused[key] = self._gone(account)
+            elif (key in held.members) is adds:
+                self._needless(method, f"{group.name}/{account.username}")
+            else:
+                (held.members.add if adds else held.members.discard)(key)
+        await self.faults("after", method)
+        return refused
+
+    async def close(self) -> None:
+        pass
+
+    # Around every call --------------------------------------------------------------------------
+
+    async def _around(self, method: str) -> None:
+        await self.faults("before", method)
+        await self.faults("after", method)
+
+    async def _around_write(self, method: str, whose: str) -> None:
+        self.calls.append((method, whose))
+        await self.faults("before", method)
+
+    async def _before(self, method: str, account: Account) -> None:
+        await self._around_write(method, account.username)
+        if fold(account.username) in self.blocked:
+            raise self.blocked[fold(account.username)]
+
+    async def _after(self, method: str, account: Account) -> Account:
+        await self.faults("after", method)
+        return self._visible(account)
+
+    async def _replace(self, method: str, stored: Account, **values: object) -> Account:
+        changed = replace(stored, **values)  # type: ignore[arg-type]
+        if changed == stored:
+            self._needless(method, stored.username)
+        self.held[str(stored.key)] = changed
+        return await self._after(method, changed)
+
+    def _there(self, account: Account) -> Account:
+        stored = self.held.get(account.key or "")
+        if stored is None:
+            raise self._gone(account)
+        return stored
+
+    def _gone(self, account: Account) -> NotFound:
+        return NotFound(f"{account.username!r} is gone", target=self.name, reason="conflict")
+
+    def _needless(self, method: str, whose: str) -> None:
+        self.needless.append((method, whose))
