@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 from jinja2 import TemplateSyntaxError, nodes
 from jinja2.parser import Parser
@@ -55,13 +56,17 @@ class Expression:
         self.properties: frozenset[str] = frozenset()
         self._constant = source if isinstance(source, bool) else None
         if not isinstance(source, bool):
-            expression = _parsed_expression(source)
-            whole = nodes.Template([nodes.Output([expression])], lineno=1)
-            self.properties = _checked(whole, noun)
-            self._noun = noun
-            self._plain = _plain_property(expression, noun)
-            assign = nodes.Assign(nodes.Name("result", "store"), expression, lineno=1)
-            self._compiled = SANDBOX.from_string(nodes.Template([assign], lineno=1))
+            with _explained(source, "expression"):
+                self._compile(source, noun)
+
+    def _compile(self, source: str, noun: Noun) -> None:
+        expression = _parsed_expression(source)
+        whole = nodes.Template([nodes.Output([expression])], lineno=1)
+        self.properties = _checked(whole, noun)
+        self._noun = noun
+        self._plain = _plain_property(expression, noun)
+        assign = nodes.Assign(nodes.Name("result", "store"), expression, lineno=1)
+        self._compiled = SANDBOX.from_string(nodes.Template([assign], lineno=1))
 
     def __call__(self, properties: Mapping[str, object]) -> bool:
         """Raises Unread, or ExpressionFailed also where the result is neither true nor false."""
@@ -70,7 +75,11 @@ class Expression:
         result = self._result(properties)
         if isinstance(result, bool):
             return result
-        shown = "null" if is_null(result) else f"{text(result)[:60]!r}"
+        if is_null(result):
+            shown = "null"
+        else:
+            is_scalar = isinstance(result, (str, int, float))
+            shown = f"{str(result)[:60]!r}" if is_scalar else f"a {type(result).__name__}"
         raise ExpressionFailed(f"{self.source}: gives {shown}, neither true nor false")
 
     def _result(self, properties: Mapping[str, object]) -> object:
@@ -92,16 +101,17 @@ class Template:
 
     def __init__(self, source: str, noun: Noun) -> None:
         self.source = source
-        tree = _parsed_template(source)
-        self.properties: frozenset[str] = _checked(tree, noun)
+        self._noun = noun
+        with _explained(source, "template"):
+            tree = SANDBOX.parse(source)
+            self.properties: frozenset[str] = _checked(tree, noun)
+            self._fast = _fast_path(tree, noun)
+            self._compiled = SANDBOX.from_string(source)
         if not self.properties and _FORGOTTEN_BRACES.fullmatch(source):
             raise ExpressionProblem(
                 f"{source!r} is the same text for everybody; write "
                 f"{'{{ ' + source.strip() + ' }}'!r}"
             )
-        self._noun = noun
-        self._fast = _fast_path(tree, noun)
-        self._compiled = SANDBOX.from_string(source)
 
     @property
     def is_constant(self) -> bool:
@@ -140,25 +150,30 @@ def _failure(source: str | bool, error: Exception) -> ExpressionFailed:
 # Compiling ------------------------------------------------------------------------------------
 
 
+@contextmanager
+def _explained(source: str, kind: str) -> Iterator[None]:
+    """Whatever goes wrong while compiling is a problem of the source."""
+    if len(source) > LONGEST:
+        raise ExpressionProblem(f"is longer than {LONGEST} characters")
+    try:
+        yield
+    except ExpressionProblem:
+        raise
+    except TemplateSyntaxError as error:
+        raise ExpressionProblem(f"{source!r} is no {kind}: {error.message}") from None
+    except Exception as error:  # noqa: BLE001 - e.g. nested too deeply for Python's own compiler
+        raise ExpressionProblem(f"{source[:60]!r} is no {kind}: {type(error).__name__}") from None
+
+
 def _parsed_expression(source: str) -> nodes.Expr:
     if source.strip().startswith(("{{", "{%")):
         raise ExpressionProblem(f"{source!r}: an expression is written without {{{{ }}}}")
-    try:
-        parser = Parser(SANDBOX, source, state="variable")
-        expression = parser.parse_expression()
-        if not parser.stream.eos:
-            raise TemplateSyntaxError(f"unexpected {str(parser.stream.current.value)!r}", 1)
-    except TemplateSyntaxError as error:
-        raise ExpressionProblem(f"{source!r} is no expression: {error.message}") from None
+    parser = Parser(SANDBOX, source, state="variable")
+    expression = parser.parse_expression()
+    if not parser.stream.eos:
+        raise TemplateSyntaxError(f"unexpected {str(parser.stream.current.value)!r}", 1)
     expression.set_environment(SANDBOX)
     return expression
-
-
-def _parsed_template(source: str) -> nodes.Template:
-    try:
-        return SANDBOX.parse(source)
-    except TemplateSyntaxError as error:
-        raise ExpressionProblem(f"{source!r} is no template: {error.message}") from None
 
 
 def _checked(tree: nodes.Node, noun: Noun) -> frozenset[str]:
