@@ -175,6 +175,8 @@ class GroupRule:
         """Says so where only the type of the group is in the way: nobody guesses that."""
         if not self._include.entries:
             return "groups.include is empty"
+        if group.is_security:
+            return "named by no entry of groups.include"
         for entry in self._include.entries:
             anyway = entry.model_copy(update={"type": "any"})
             if entry.type == "security" and (entry.name or entry.regex) and _cached(anyway)(group):
