@@ -26,8 +26,8 @@ disable_created_metrics()  # type: ignore[no-untyped-call]  # twice the series, 
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
-OUTCOMES = ("done", "rejected", "uncertain", "failed")
-"""Of one write: answered well · this object refused · no answer came · target in trouble."""
+OUTCOMES = ("done", "already", "rejected", "unknown")
+"""Of one write: done · it was so already · this object refused · the answer was lost."""
 
 _PROPAGATION_BUCKETS = (
     0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0,

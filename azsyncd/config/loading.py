@@ -59,7 +59,7 @@ def loads(text: str, name: str = "config.yaml", path: File | None = None) -> Loa
     found = list(marked.problems)
     config: Config | None = None
     try:
-        config = Config.model_validate(marked.data)
+        config = Config.model_validate(marked.data, context="file")
     except ValidationError as error:
         found += [
             (path, message)

@@ -117,14 +117,16 @@ class _Reader:
         return None
 
     def _scalar(self, node: ScalarNode, path: Path) -> Any:
+        # What stands there may be a secret: it is never repeated.
         if node.tag not in _PLAIN:
-            self._marked.problems.append((path, f"the tag {node.tag} does not belong here"))
+            self._marked.problems.append((path, "begins with !; put the text in quotes"))
             self._marked.unreadable.add(path)
             return None
         try:
             return self._constructor.construct_object(node, deep=True)
-        except (YAMLError, ValueError) as error:
-            self._marked.problems.append((path, f"{node.value!r} cannot be read: {error}"))
+        except (YAMLError, ValueError):
+            what = "looks like a date or a number, and is none; put it in quotes if it is text"
+            self._marked.problems.append((path, what))
             self._marked.unreadable.add(path)
             return None
 
@@ -136,8 +138,10 @@ def _place(node: Node) -> tuple[int, int]:
 def _syntax(error: Exception, text: str, name: str) -> Problem:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     if mark is None:
-        return Problem(key="", message=f"is no YAML: {str(error).splitlines()[0]}", file=name)
+        return Problem(key="", message=f"is no YAML: {_first_line(error)}", file=name)
     what = getattr(error, "problem", None) or str(error)
+    if "alias" in what:
+        what = "an alias that is not there; put text that begins with * in quotes"
     lines = text.splitlines()
     line = lines[mark.line] if mark.line < len(lines) else ""
     if "\t" in line[: mark.column + 1]:
@@ -145,3 +149,7 @@ def _syntax(error: Exception, text: str, name: str) -> Problem:
     return Problem(
         key="", message=f"is no YAML: {what}", file=name, line=mark.line + 1, column=mark.column + 1
     )
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)

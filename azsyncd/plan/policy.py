@@ -16,6 +16,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    ValidationInfo,
     WithJsonSchema,
     field_validator,
     model_validator,
@@ -37,9 +38,14 @@ def seconds(value: object) -> float:
     return float(match[1]) * _SECONDS[match[2]]
 
 
+def _duration(value: object, info: ValidationInfo) -> float:
+    """Bare seconds are for the program: in a file (`context="file"`) a duration has a unit."""
+    return value if isinstance(value, float) and info.context != "file" else seconds(value)
+
+
 Duration = Annotated[
     float,
-    BeforeValidator(lambda v: v if isinstance(v, float) else seconds(v)),
+    BeforeValidator(_duration),
     WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN}),
 ]
 

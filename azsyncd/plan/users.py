@@ -342,14 +342,14 @@ def _leaver(facts: UserFacts, wish: Wish, desk: Desk) -> UserPlan:
         parts.append(_deactivate(facts, account, wish.reason, phase, desk))
     if "delete" in due:
         parts.append(_delete(facts, account, wish.reason, desk))
-    waiting = [waiting for part in parts for waiting in part.waiting]
+    waits = [each for part in parts for each in part.waiting]
     if later is not None:
         detail = f"{wish.why}; the next step of accounts.leavers is {later[1]}"
         grace = _wait(facts, Withheld.GRACE, detail)
-        waiting.append(replace(grace, retry_at=left_at + later[0]))
+        waits.append(replace(grace, retry_at=left_at + later[0]))
     return UserPlan(
         changes=_unique(tuple(change for part in parts for change in part.changes)),
-        waiting=tuple(waiting),
+        waiting=tuple(waits),
         judged={group: ours for part in parts for group, ours in part.judged.items()},
         leaver=True,
         stripped=stripped,
@@ -364,10 +364,10 @@ def _stages(wish: Wish, desk: Desk, left_at: float) -> tuple[set[str], tuple[flo
     """
     stages = desk.policy.accounts.stages
     age = desk.now - left_at
-    due = {stage.do for stage in stages if stage.after <= age} - {"keep"}
+    due: set[str] = {s.do for s in stages if s.after <= age and s.do != "keep"}
     if wish.reason is Reason.DELETED and any(s.do in ("deactivate", "delete") for s in stages):
         due.add("deactivate")
-    later = [(stage.after, stage.do) for stage in stages if stage.after > age]
+    later: list[tuple[float, str]] = [(s.after, s.do) for s in stages if s.after > age]
     return due, min(later) if later else None
 
 

@@ -44,7 +44,12 @@ async def listen(
     (FileDescriptorName=) where there are such. Access is not logged. Raises CannotListen.
     """
     runner = web.AppRunner(
-        app, access_log=None, handle_signals=False, shutdown_timeout=_SHUTDOWN, keepalive_timeout=75
+        app,
+        access_log=None,
+        handle_signals=False,
+        shutdown_timeout=_SHUTDOWN,
+        keepalive_timeout=75,
+        lingering_time=0.5,  # of a body that was refused
     )
     await runner.setup()
     sockets: list[socket.socket] = []

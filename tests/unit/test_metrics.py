@@ -88,7 +88,7 @@ def test_what_alerts_look_at_is_there_before_anything_happened(metrics: Metrics)
     metrics.introduce_target("jira")
     text = metrics.exposition().decode()
     for line in (
-        'azsyncd_changes_total{change="deactivate",outcome="failed",target="jira"} 0.0',
+        'azsyncd_changes_total{change="deactivate",outcome="rejected",target="jira"} 0.0',
         'azsyncd_withheld{reason="guard",target="jira"} 0.0',
         'azsyncd_holds{target="jira"} 0.0',
         'azsyncd_target_up{target="jira"} 0.0',

@@ -72,6 +72,20 @@ def test_no_problem_repeats_a_secret() -> None:
 
 
 @pytest.mark.parametrize(
+    "value",
+    ["hunter2", "*hunter2", "!hunter2", "&hunter2", "{hunter2}", "[hunter2]", "'hunter2",
+     "|hunter2", "2028-13-32 # hunter2", "hunter2: hunter2", "%hunter2", "@hunter2",
+     "{env: 'hunter2 x'}"],
+)  # fmt: skip
+def test_i10_whatever_is_wrong_with_a_secret_it_is_not_repeated(good: str, value: str) -> None:
+    """Not even as an alias, a tag, or something that is no YAML."""
+    text = good.replace("{credential: entra-client-secret}", value)
+    with pytest.raises(ConfigError) as caught:
+        loads(text)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("text", "line", "message"),
     [
         ("", None, "is empty"),
@@ -207,6 +221,7 @@ def test_rule_25_two_targets_with_one_url_are_an_error(problems: Find) -> None:
         ({"schedule": {"delta_poll": "500ms"}}, "schedule.delta_poll", "between 1s and 1d"),
         ({"schedule": {"delta_poll": "2d"}}, "schedule.delta_poll", "and is 2d"),
         ({"schedule": {"delta_poll": 30}}, "schedule.delta_poll", "is no duration"),
+        ({"schedule": {"delta_poll": 30.5}}, "schedule.delta_poll", "is no duration"),
         ({"schedule": {"delta_poll": "30 seconds"}}, "schedule.delta_poll", "is no duration"),
         ({"schedule": {"delta_poll": None}}, "schedule.delta_poll", "is no duration"),
         ({"notifications": {"lifetime": "44m"}}, "notifications.lifetime", "between 45m and 28d"),

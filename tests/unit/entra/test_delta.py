@@ -1,0 +1,193 @@
+"""The feeds: how they start, how pages die, and the targeted questions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from azsyncd.entra.client import ForeignLink, Graph, GraphRefused
+from azsyncd.entra.delta import Delta
+from azsyncd.errors import CredentialRefused, DeltaExpired, PageExpired, SourceError
+from azsyncd.model.identities import MemberKind, ObjectId
+
+USER = ObjectId("0f7e3b1a-1111-4444-8888-5f2406dee5bd")
+
+
+@pytest.fixture
+def delta(graph: Graph) -> Delta:
+    return Delta(
+        graph,
+        user_properties=("displayName", "accountEnabled"),
+        group_properties=("displayName", "securityEnabled"),
+    )
+
+
+def page(fake: Any, **link: str) -> dict[str, Any]:
+    links = {f"@odata.{name}": f"{fake.url}/v1.0/{rest}" for name, rest in link.items()}
+    return {"value": [], **links}
+
+
+def test_first_request_selects_explicitly(delta: Delta, fake: Any) -> None:
+    """What is not selected is neither returned nor tracked; members only for groups."""
+    root = f"{fake.url}/v1.0"
+    assert delta.first_url("users") == f"{root}/users/delta?$select=id,displayName,accountEnabled"
+    assert delta.first_url("groups") == (
+        f"{root}/groups/delta?$select=id,displayName,securityEnabled,members"
+    )
+
+
+def test_selection_changes_with_what_is_selected(graph: Graph) -> None:
+    """Order and repetition do not count, nor does the other feed."""
+
+    def select(*users: str) -> str:
+        return Delta(graph, user_properties=users, group_properties=()).selection("users")
+
+    assert select("mail", "displayName") == select("displayName", "mail", "id", "mail")
+    assert select("mail") != select("displayName")
+    assert Delta(graph, user_properties=("x",), group_properties=()).selection("groups") == Delta(
+        graph, user_properties=("y",), group_properties=()
+    ).selection("groups")
+
+
+async def test_crawl_asks_for_low_priority(delta: Delta, fake: Any) -> None:
+    """Graph throttles them before others; rounds do not say it."""
+    fake.says(200, page(fake, deltaLink="users/delta?$deltatoken=1"))
+    await delta.page("users", delta.first_url("users"), low_priority=True)
+    await delta.page("users", delta.first_url("users"))
+    priorities = [headers.get("x-ms-throttle-priority") for _, _, headers, _ in fake.requests]
+    assert priorities == ["Low", None]
+
+
+DEAD = [
+    ("$skiptoken=x", 400, "BadRequest", PageExpired),
+    ("$skiptoken=x", 404, "Directory_ExpiredPageToken", PageExpired),
+    ("%24skiptoken=x", 400, "DirectoryPageTokenNotFoundException", PageExpired),
+    ("$skiptoken=x", 400, "syncStateNotFound", DeltaExpired),
+    ("$skiptoken=x", 410, "resyncRequired", DeltaExpired),
+    ("$deltatoken=x", 400, "BadRequest", DeltaExpired),
+    ("$deltatoken=x", 404, "resyncRequired", DeltaExpired),
+    ("$deltaToken=x", 410, "anything", DeltaExpired),
+    ("$deltatoken=x", 403, "Authorization_RequestDenied", CredentialRefused),
+    ("$skiptoken=x", 403, "Authorization_RequestDenied", CredentialRefused),
+    ("$select=id", 400, "BadRequest", GraphRefused),
+]
+
+
+@pytest.mark.parametrize(("query", "status", "code", "wanted"), DEAD)
+async def test_dead_links(
+    delta: Delta, fake: Any, query: str, status: int, code: str, wanted: type[Exception]
+) -> None:
+    """A nextLink that dies ends the round, a deltaLink wants a crawl, a right wants a person."""
+    fake.says(status, {"error": {"code": code, "message": "words"}})
+    with pytest.raises(SourceError) as caught:
+        await delta.page("users", f"{fake.url}/v1.0/users/delta?{query}")
+    assert type(caught.value) is wanted
+
+
+@pytest.mark.parametrize("name", ["nextLink", "deltaLink"])
+async def test_foreign_link_on_a_page_is_refused_before_it_is_stored(
+    delta: Delta, fake: Any, name: str
+) -> None:
+    """Rule 8 already on receipt."""
+    fake.says(200, {"value": [], f"@odata.{name}": "https://evil.example/v1.0/users"})
+    with pytest.raises(ForeignLink):
+        await delta.page("users", delta.first_url("users"))
+
+
+@pytest.mark.parametrize(
+    ("query", "wanted"), [("$skiptoken=x", PageExpired), ("$deltatoken=x", DeltaExpired)]
+)
+async def test_stored_link_of_another_host_is_dead(
+    delta: Delta, fake: Any, query: str, wanted: type[Exception]
+) -> None:
+    """After graph_url has changed, old links want a new start; nothing is sent anywhere."""
+    with pytest.raises(wanted):
+        await delta.page("users", f"https://old.example/v1.0/users/delta?{query}")
+    assert fake.requests == []
+
+
+async def test_410_with_a_foreign_location_is_not_followed(delta: Delta, fake: Any) -> None:
+    """The crawl starts from the configured address, whatever Location says."""
+    fake.says(410, {"error": {"code": "resyncRequired"}}, Location="https://evil.example/users")
+    with pytest.raises(DeltaExpired):
+        await delta.page("users", f"{fake.url}/v1.0/users/delta?$deltatoken=x")
+    assert len(fake.requests) == 1
+
+
+async def test_page_that_names_itself_is_dead(delta: Delta, fake: Any) -> None:
+    """The smallest nextLink loop."""
+    url = f"{fake.url}/v1.0/users/delta?$skiptoken=x"
+    fake.says(200, page(fake, nextLink="users/delta?$skiptoken=x"))
+    with pytest.raises(PageExpired):
+        await delta.page("users", url)
+
+
+async def test_members_of_a_group_over_pages(delta: Delta, fake: Any) -> None:
+    """All pages, all kinds; ids in lower case."""
+    fake.says(
+        200,
+        {
+            "value": [
+                {"@odata.type": "#microsoft.graph.user", "id": "A"},
+                {"@odata.type": "#microsoft.graph.device", "id": "B"},
+            ],
+            "@odata.nextLink": f"{fake.url}/v1.0/groups/g/members?$skiptoken=2",
+        },
+    )
+    fake.says(200, {"value": [{"@odata.type": "#microsoft.graph.group", "id": "C"}]})
+    members = await delta.group_members(ObjectId("g"))
+    assert [(m.id, m.kind) for m in members] == [
+        ("a", MemberKind.USER),
+        ("b", MemberKind.OTHER),
+        ("c", MemberKind.GROUP),
+    ]
+    assert fake.requests[0][1] == "/v1.0/groups/g/members?$select=id&$top=999"
+
+
+async def test_list_that_goes_round_in_a_circle_ends(delta: Delta, fake: Any) -> None:
+    """Two pages that name one another."""
+    first, second = (f"{fake.url}/v1.0/groups/g/members?$skiptoken={n}" for n in (1, 2))
+    for link in (first, second, first):
+        fake.says(200, {"value": [], "@odata.nextLink": link})
+    with pytest.raises(SourceError, match="circle"):
+        await delta.group_members(ObjectId("g"))
+
+
+async def test_gone_group_is_not_an_empty_one(delta: Delta, fake: Any, example: Any) -> None:
+    """A 404 never reads as "no members"."""
+    fake.says(404, example("error-404-user-resourcenotfound-after-softdelete"))
+    with pytest.raises(GraphRefused) as caught:
+        await delta.group_members(ObjectId("g"))
+    assert caught.value.status == 404
+
+
+async def test_groups_of_a_user(delta: Delta, fake: Any) -> None:
+    """Direct groups alone: no administrative units, no directory roles."""
+    fake.says(
+        200,
+        {
+            "value": [
+                {"@odata.type": "#microsoft.graph.group", "id": "G"},
+                {"@odata.type": "#microsoft.graph.directoryRole", "id": "R"},
+            ]
+        },
+    )
+    assert await delta.user_groups(USER) == ["g"]
+
+
+async def test_presence_of_a_user(delta: Delta, fake: Any, example: Any) -> None:
+    """200 is there, 404 is not, anything else is no answer."""
+    gone = example("error-404-user-resourcenotfound-after-softdelete")
+    fake.says(200, {"id": USER})
+    fake.says(404, gone)
+    fake.says(200, {"id": USER})
+    fake.says(404, gone)
+    fake.says(403, example("error-403-authorization-requestdenied"))
+    assert await delta.user_exists(USER) is True
+    assert await delta.user_exists(USER) is False
+    assert await delta.deleted_user(USER) is True
+    assert await delta.deleted_user(USER) is False
+    with pytest.raises(CredentialRefused):
+        await delta.user_exists(USER)
+    assert fake.requests[2][1] == f"/v1.0/directory/deletedItems/{USER}?$select=id"
