@@ -12,7 +12,6 @@ this", allowance spent), after it what the product answered.
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -35,7 +34,7 @@ from azsyncd.model.links import Origin
 from azsyncd.plan.policy import GuardClass, GuardRules
 from azsyncd.state import codec, facts, holds, journal, links, spill, targets, waiting
 from azsyncd.state.spill import Planned
-from azsyncd.state.store import Store
+from azsyncd.state.store import Connection, Row, Store
 from azsyncd.targets.base import Target
 
 log = structlog.get_logger()
@@ -74,7 +73,7 @@ class Context:
 
     object_id: ObjectId | None
     name: str
-    link: sqlite3.Row | None
+    link: Row | None
     a: int | None
     account: Account | None
     g: int | None
@@ -237,7 +236,7 @@ class Apply:
             return at
         accounts, edges, groups = self._sizes
 
-        def record(db: sqlite3.Connection) -> None:
+        def record(db: Connection) -> None:
             for planned in counted:
                 class_ = GuardClass(str(planned.class_))
                 size = {
@@ -288,7 +287,7 @@ class Apply:
         await self._ledger.commit(lambda db: links.begin_create(db, t, n, text))
         created = await self._target.create_account(sent)
 
-        def record(db: sqlite3.Connection) -> None:
+        def record(db: Connection) -> None:
             a = targets.put_account(db, t, created)
             origin = Origin(str(context.link["origin"])) if context.link else Origin.CREATED
             links.settle_account(db, t, n, a, origin, created)
@@ -324,7 +323,7 @@ class Apply:
             await self._target.mark_account(found, Mark(self._instance, object_id))
             found = replace(found, mark=Mark(self._instance, object_id))
 
-        def record(db: sqlite3.Connection) -> None:
+        def record(db: Connection) -> None:
             a = targets.put_account(db, t, found)
             links.settle_account(db, t, n, a, Origin.ADOPTED, found)
 
@@ -346,7 +345,7 @@ class Apply:
         if wanted is not None and stored.email is None:
             baseline = replace(stored, email=wanted.email)
 
-        def record(db: sqlite3.Connection) -> None:
+        def record(db: Connection) -> None:
             key = stored.key or fold(stored.username)
             if a is not None and context.account is not None and context.account.key != key:
                 targets.rekey_account(db, a, key)
@@ -363,7 +362,7 @@ class Apply:
         record = self._written(planned, context, stored, wanted)
         now = self._clock.now()
 
-        def renamed(db: sqlite3.Connection) -> None:
+        def renamed(db: Connection) -> None:
             record(db)
             facts.wake_claimants(db, self._t, "username", have.username, now)
 
@@ -374,7 +373,7 @@ class Apply:
         stored = await self._target.set_active(_present(context), active)
         record = self._written(planned, context, stored, context.account)
 
-        def switched(db: sqlite3.Connection) -> None:
+        def switched(db: Connection) -> None:
             record(db)
             links.deactivated(db, self._t, planned.item.n, not active)
 
@@ -392,7 +391,7 @@ class Apply:
         t, n, a = self._t, planned.item.n, context.a
         now = self._clock.now()
 
-        def record(db: sqlite3.Connection) -> None:
+        def record(db: Connection) -> None:
             links.drop(db, t, n)
             if a is not None:
                 targets.drop_account(db, a)
@@ -418,7 +417,7 @@ class Apply:
         await self._ledger.commit(lambda db: links.begin_create(db, t, n, text))
         created = await self._target.create_group(wanted)
 
-        def record(db: sqlite3.Connection) -> None:
+        def record(db: Connection) -> None:
             g = targets.put_group(db, t, created)
             links.settle_group(db, t, n, g, Origin.CREATED)
 
@@ -432,7 +431,7 @@ class Apply:
         if found is None:
             raise NotFound(f"the group {seen.name!r} is gone", reason=Withheld.CONFLICT)
 
-        def record(db: sqlite3.Connection) -> None:
+        def record(db: Connection) -> None:
             g = targets.put_group(db, t, found)
             links.settle_group(db, t, n, g, Origin.ADOPTED)
 
@@ -444,7 +443,7 @@ class Apply:
         t, n, g, name = self._t, planned.item.n, context.g, context.group.name
         now = self._clock.now()
 
-        def record(db: sqlite3.Connection) -> None:
+        def record(db: Connection) -> None:
             links.drop(db, t, n)
             if g is not None:
                 targets.drop_group(db, g)
@@ -484,7 +483,7 @@ class Apply:
         if done:
             self._broken.clear()
 
-            def record(db: sqlite3.Connection) -> None:
+            def record(db: Connection) -> None:
                 for _, context in done:
                     if context.g is not None and context.a is not None:
                         edge = links.edge_added if adds else links.edge_removed
@@ -501,7 +500,7 @@ class Apply:
         what = "account" if context.account is None else "group"
         t, item, now = self._t, planned.item, self._clock.now()
 
-        def record(db: sqlite3.Connection) -> None:
+        def record(db: Connection) -> None:
             spill.done(db, planned.seq)
             if item.change.object_id is None:
                 return
@@ -517,7 +516,7 @@ class Apply:
     ) -> None:
         seconds = self._clock.monotonic() - began
 
-        def commit(db: sqlite3.Connection) -> None:
+        def commit(db: Connection) -> None:
             record(db)
             for planned, context in batch:
                 item = planned.item
@@ -564,7 +563,7 @@ class Apply:
         """The answer was lost: it may have taken effect or not. The next look finds out."""
         seconds = self._clock.monotonic() - began
 
-        def commit(db: sqlite3.Connection) -> None:
+        def commit(db: Connection) -> None:
             for planned, context in batch:
                 entry = self._entry(planned, context, "unknown", error.message, seconds)
                 journal.write(db, entry)
@@ -592,7 +591,7 @@ class Apply:
         again = isinstance(error, (AlreadyExists, NotFound))
         gone = await self._reread(planned, context) if isinstance(error, NotFound) else None
 
-        def commit(db: sqlite3.Connection) -> None:
+        def commit(db: Connection) -> None:
             spill.done(db, planned.seq)
             if not uncertain:
                 self._forget_create(db, planned, context)
@@ -628,7 +627,7 @@ class Apply:
             run=self._run,
         )
 
-    def _tried_before(self, db: sqlite3.Connection, item: holds.Item) -> bool:
+    def _tried_before(self, db: Connection, item: holds.Item) -> bool:
         """More than twice in a row: what we see and what the product says do not agree."""
         row = db.execute(
             "SELECT attempts FROM waiting WHERE t = ? AND n = ? AND change = ? AND gn = ?",
@@ -636,7 +635,7 @@ class Apply:
         ).fetchone()
         return row is not None and row["attempts"] > 2
 
-    def _forget_create(self, db: sqlite3.Connection, planned: Planned, context: Context) -> None:
+    def _forget_create(self, db: Connection, planned: Planned, context: Context) -> None:
         """A definite refusal deletes `pending`; a link that was there before is missing again."""
         if planned.change.kind not in (Kind.CREATE, Kind.CREATE_GROUP):
             return
@@ -692,7 +691,7 @@ class Apply:
         """No seats is a condition of the target: nobody else is tried for a while (rule 30)."""
         item, t, now = planned.item, self._t, self._clock.now()
 
-        def commit(db: sqlite3.Connection) -> None:
+        def commit(db: Connection) -> None:
             spill.done(db, planned.seq)
             waiting.refused(
                 db,
@@ -717,7 +716,7 @@ def _present(context: Context) -> Account:
     return context.account
 
 
-def _context(db: sqlite3.Connection, t: int, planned: Planned) -> Context:
+def _context(db: Connection, t: int, planned: Planned) -> Context:
     item = planned.item
     row = db.execute("SELECT id, kind, name FROM object WHERE n = ?", (item.n,)).fetchone()
     link = links.get(db, t, item.n)
@@ -745,14 +744,14 @@ def _context(db: sqlite3.Connection, t: int, planned: Planned) -> Context:
     )
 
 
-def _body(db: sqlite3.Connection, sql: str, number: int | None) -> str | None:
+def _body(db: Connection, sql: str, number: int | None) -> str | None:
     if number is None:
         return None
     row = db.execute(sql, (number,)).fetchone()
     return None if row is None else str(row["body"])
 
 
-def _found_again(db: sqlite3.Connection, t: int, n: int, account: Account, now: float) -> None:
+def _found_again(db: Connection, t: int, n: int, account: Account, now: float) -> None:
     """It was never gone: the second read shows it."""
     a = targets.put_account(db, t, account)
     row = links.get(db, t, n)
@@ -761,18 +760,18 @@ def _found_again(db: sqlite3.Connection, t: int, n: int, account: Account, now: 
     waiting.make_due(db, t, n, now)
 
 
-def _group_missing(db: sqlite3.Connection, t: int, g: int, now: float) -> None:
+def _group_missing(db: Connection, t: int, g: int, now: float) -> None:
     row = db.execute("SELECT n FROM link WHERE g = ?", (g,)).fetchone()
     targets.drop_group(db, g)
     if row is not None:
         waiting.make_due(db, t, row["n"], now)
 
 
-def _seen(db: sqlite3.Connection, t: int, account: Account) -> None:
+def _seen(db: Connection, t: int, account: Account) -> None:
     targets.put_account(db, t, account)
 
 
-def _drop_key(db: sqlite3.Connection, t: int, n: int, planned: Planned) -> None:
+def _drop_key(db: Connection, t: int, n: int, planned: Planned) -> None:
     """The account that was to be adopted is gone."""
     seen = planned.change.before
     if isinstance(seen, Account):

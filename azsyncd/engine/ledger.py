@@ -7,12 +7,11 @@ takes all of them: the more answers come in, the fewer commits each of them cost
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import Callable
 
-from azsyncd.state.store import Store
+from azsyncd.state.store import Connection, Store
 
-Record = Callable[[sqlite3.Connection], None]
+Record = Callable[[Connection], None]
 
 
 class Ledger:
@@ -57,6 +56,6 @@ class Ledger:
             await asyncio.wait({self._writing})
 
 
-def _apply(db: sqlite3.Connection, batch: list[tuple[Record, asyncio.Future[None]]]) -> None:
+def _apply(db: Connection, batch: list[tuple[Record, asyncio.Future[None]]]) -> None:
     for record, _ in batch:
         record(db)

@@ -5,13 +5,12 @@ slice: which groups are wanted (`groups`), and which groups the scope's `members
 to (`member_of`). Both are brought up to date by the groups that a slice touches; whoever is below
 a group that enters or leaves them joins the slice.
 
-Everything here runs inside a transaction of the caller's (functions of a `sqlite3.Connection`), so
+Everything here runs inside a transaction of the caller's (functions of a `Connection`), so
 that a dry run is the same code, rolled back.
 """
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -35,6 +34,7 @@ from azsyncd.plan.wishes import Wish, wish_for
 from azsyncd.state import codec, holds, links, mirror, spill, targets, waiting
 from azsyncd.state import facts as facts_
 from azsyncd.state.holds import Item
+from azsyncd.state.store import Connection, Row
 
 BATCH = 200
 
@@ -94,7 +94,7 @@ class Planning:
 
     # The desk -------------------------------------------------------------------------------------
 
-    def desk(self, db: sqlite3.Connection) -> Desk:
+    def desk(self, db: Connection) -> Desk:
         """What the pure planner needs beside the facts, as of now."""
         return Desk(
             instance=self._instance,
@@ -112,14 +112,14 @@ class Planning:
             signed_in_as=self._signed_in_as(),
         )
 
-    def _scope_facts(self, db: sqlite3.Connection) -> ScopeFacts:
+    def _scope_facts(self, db: Connection) -> ScopeFacts:
         return ScopeFacts(
             member_of=frozenset(id_ for ids in self._members.values() for id_ in ids),
             uncertain=self._uncertain(db),
             excluded=self._pinned(db),
         )
 
-    def _uncertain(self, db: sqlite3.Connection) -> str | None:
+    def _uncertain(self, db: Connection) -> str | None:
         """Rule 11: an entry that matched once and matches nothing now, or one exact name that
         several groups have now."""
         matched = facts_.remembered(db, self.t, "members_of")
@@ -132,7 +132,7 @@ class Planning:
                 return f"members_of ({entry.key}) is ambiguous: {len(now)} groups have that name"
         return None
 
-    def _pinned(self, db: sqlite3.Connection) -> frozenset[ObjectId]:
+    def _pinned(self, db: Connection) -> frozenset[ObjectId]:
         """Rule 9: an exclude by UPN pins the object id at its first match."""
         found: set[ObjectId] = set()
         for name in self.policy.scope.users.exclude:
@@ -153,7 +153,7 @@ class Planning:
 
     # Groups ---------------------------------------------------------------------------------------
 
-    def learn_groups(self, db: sqlite3.Connection) -> None:
+    def learn_groups(self, db: Connection) -> None:
         """Work out the wanted groups from nothing, after a start or a change of the settings."""
         self.groups.clear()
         self._members = {entry.key: set() for entry in self._member_entries.entries}
@@ -172,7 +172,7 @@ class Planning:
                 self.groups[group.id] = plan.wanted
         self.ready = True
 
-    def _resolve(self, db: sqlite3.Connection, n: int, group: Group) -> bool:
+    def _resolve(self, db: Connection, n: int, group: Group) -> bool:
         """Whether a group counts for `members_of`, entry by entry; True if that changed."""
         changed = False
         for entry in self._member_entries.entries:
@@ -192,7 +192,7 @@ class Planning:
         return changed
 
     def _claim_group(
-        self, db: sqlite3.Connection, n: int, group: Group, desk: Desk
+        self, db: Connection, n: int, group: Group, desk: Desk
     ) -> set[tuple[str, str]]:
         facts = replace(
             facts_.group_facts(db, self.t, n, group, None), followed=self._followed(db, n)
@@ -206,14 +206,14 @@ class Planning:
                 pass  # reported when it is planned
         return facts_.claim(db, self.t, n, wanted)
 
-    def _followed(self, db: sqlite3.Connection, n: int) -> bool:
+    def _followed(self, db: Connection, n: int) -> bool:
         """Whether the entry that this group once matched is still in the file (rule 12)."""
         rows = db.execute(
             "SELECT entry FROM scope_match WHERE t = ? AND role = 'include' AND n = ?", (self.t, n)
         )
         return any(row["entry"] in self._include_keys for row in rows)
 
-    def _group_plan(self, db: sqlite3.Connection, n: int, group: Group, desk: Desk) -> GroupPlan:
+    def _group_plan(self, db: Connection, n: int, group: Group, desk: Desk) -> GroupPlan:
         followed = self._followed(db, n)
         base = replace(facts_.group_facts(db, self.t, n, group, None), followed=followed)
         name = None
@@ -225,9 +225,7 @@ class Planning:
         facts = facts_.group_facts(db, self.t, n, group, name)
         return plan_group(replace(facts, followed=followed), desk)
 
-    def draft_groups(
-        self, db: sqlite3.Connection, draft: Draft, numbers: Iterable[int]
-    ) -> set[int]:
+    def draft_groups(self, db: Connection, draft: Draft, numbers: Iterable[int]) -> set[int]:
         """Plan these groups and whoever shares a name with them; returns the groups whose members
         are affected: they entered or left the scope, or can be filled only now."""
         desk = self.desk(db)
@@ -253,9 +251,7 @@ class Planning:
                 heads.add(n)
         return heads
 
-    def _draft_group(
-        self, db: sqlite3.Connection, draft: Draft, n: int, group: Group, desk: Desk
-    ) -> bool:
+    def _draft_group(self, db: Connection, draft: Draft, n: int, group: Group, desk: Desk) -> bool:
         plan = self._group_plan(db, n, group, desk)
         before = self.groups.get(group.id)
         if plan.wanted is None:
@@ -272,7 +268,7 @@ class Planning:
         self._record(db, draft, n, changes, plan.waiting, hold=plan.hold)
         return before != plan.wanted
 
-    def _emptied(self, db: sqlite3.Connection, n: int, group_id: ObjectId) -> Iterator[Change]:
+    def _emptied(self, db: Connection, n: int, group_id: ObjectId) -> Iterator[Change]:
         rows = db.execute(
             "SELECT o.id FROM link gl JOIN edge e ON e.g = gl.g JOIN link ul ON ul.a = e.a"
             " JOIN object o ON o.n = ul.n"
@@ -288,7 +284,7 @@ class Planning:
                 phase=Phase.REMOVE,
             )
 
-    def draft_foreign(self, db: sqlite3.Connection, draft: Draft) -> None:
+    def draft_foreign(self, db: Connection, draft: Draft) -> None:
         """`foreign_members: remove`: also people whom azsyncd does not know (rule 21)."""
         if self.policy.groups.foreign_members != "remove" or not mirror.has_proof(db):
             return
@@ -316,7 +312,7 @@ class Planning:
     # Users ----------------------------------------------------------------------------------------
 
     def claim_users(
-        self, db: sqlite3.Connection, numbers: Sequence[int], desk: Desk
+        self, db: Connection, numbers: Sequence[int], desk: Desk
     ) -> set[tuple[str, str]]:
         """Keep what these users want to be called; returns the names that changed hands."""
         keys: set[tuple[str, str]] = set()
@@ -325,7 +321,7 @@ class Planning:
             keys |= facts_.claim(db, self.t, base.n, self._wanted_names(db, base.n, wish))
         return keys
 
-    def _wanted_names(self, db: sqlite3.Connection, n: int, wish: Wish) -> dict[str, str]:
+    def _wanted_names(self, db: Connection, n: int, wish: Wish) -> dict[str, str]:
         account = wish.account
         if wish.kind is not WishKind.ACCOUNT or account is None:
             return {}
@@ -345,7 +341,7 @@ class Planning:
             names["email"] = fold(account.email)
         return names
 
-    def close_users(self, db: sqlite3.Connection, numbers: Iterable[int], desk: Desk) -> set[int]:
+    def close_users(self, db: Connection, numbers: Iterable[int], desk: Desk) -> set[int]:
         """A slice is closed under shared names (rule 16): claim, and add whoever is concerned."""
         found = set(numbers)
         todo = sorted(found)
@@ -357,9 +353,7 @@ class Planning:
             found.update(todo)
         return found
 
-    def draft_users(
-        self, db: sqlite3.Connection, draft: Draft, numbers: Sequence[int], desk: Desk
-    ) -> None:
+    def draft_users(self, db: Connection, draft: Draft, numbers: Sequence[int], desk: Desk) -> None:
         """Plan these users, whose names were claimed before."""
         for base in facts_.bases(db, numbers):
             wish = wish_for(base.user, base.groups, desk)
@@ -369,7 +363,7 @@ class Planning:
             self._record_user(db, draft, base.n, plan, desk)
 
     def _record_user(
-        self, db: sqlite3.Connection, draft: Draft, n: int, plan: UserPlan, desk: Desk
+        self, db: Connection, draft: Draft, n: int, plan: UserPlan, desk: Desk
     ) -> None:
         row = links.get(db, self.t, n)
         if plan.leaver is not None and row is not None and self._writes_links:
@@ -386,7 +380,7 @@ class Planning:
     def _writes_links(self) -> bool:
         return self.policy.mode is not Mode.REPORT
 
-    def _adoptee(self, db: sqlite3.Connection, plan: UserPlan) -> int | None:
+    def _adoptee(self, db: Connection, plan: UserPlan) -> int | None:
         for change in plan.changes:
             if change.kind is Kind.ADOPT and isinstance(change.before, Account):
                 row = db.execute(
@@ -399,7 +393,7 @@ class Planning:
 
     def _record(
         self,
-        db: sqlite3.Connection,
+        db: Connection,
         draft: Draft,
         n: int,
         changes: Iterable[Change],
@@ -422,18 +416,18 @@ class Planning:
         waiting.replace_all(db, self.t, n, keep, now)
         holds.keep_only(db, self.t, n, planned)
 
-    def _number(self, db: sqlite3.Connection, id_: ObjectId | None) -> int:
+    def _number(self, db: Connection, id_: ObjectId | None) -> int:
         return 0 if id_ is None else (mirror.number_of(db, id_) or 0)
 
     def _plan_change(
-        self, db: sqlite3.Connection, draft: Draft, n: int, change: Change, hold: str | None
+        self, db: Connection, draft: Draft, n: int, change: Change, hold: str | None
     ) -> None:
         if change.kind is Kind.RENAME:
             draft.renames.append((change, n))  # ranked when all of them are known
             return
         self._spill(db, draft, n, change, hold)
 
-    def flush_renames(self, db: sqlite3.Connection, draft: Draft) -> None:
+    def flush_renames(self, db: Connection, draft: Draft) -> None:
         """All renames are known now: put them in an order in which each name is free in time."""
         numbers = {change.object_id: n for change, n in draft.renames}
         for change in ordered_renames(change for change, _ in draft.renames):
@@ -441,7 +435,7 @@ class Planning:
         draft.renames.clear()
 
     def _spill(
-        self, db: sqlite3.Connection, draft: Draft, n: int, change: Change, hold: str | None
+        self, db: Connection, draft: Draft, n: int, change: Change, hold: str | None
     ) -> None:
         gn = self._number(db, change.group_id)
         akey = "" if change.object_id is not None else str(change.account_key)
@@ -466,7 +460,7 @@ class Planning:
 
     # The guard ------------------------------------------------------------------------------------
 
-    def judge(self, db: sqlite3.Connection, draft: Draft, window_start: float) -> int:
+    def judge(self, db: Connection, draft: Draft, window_start: float) -> int:
         """Hold what does not fit (rule 36); returns how many changes are held anew."""
         rules = self.policy.guard
         sizes = holds.sizes(db, draft.t, window_start, draft.tally.groups)
@@ -484,7 +478,7 @@ class Planning:
 
     def _hold(
         self,
-        db: sqlite3.Connection,
+        db: Connection,
         draft: Draft,
         class_: GuardClass,
         rows: Sequence[spill.Planned],
@@ -499,9 +493,7 @@ class Planning:
 
     # Whole plans ----------------------------------------------------------------------------------
 
-    def draft_slice(
-        self, db: sqlite3.Connection, draft: Draft, since: int, *, fresh_index: bool
-    ) -> None:
+    def draft_slice(self, db: Connection, draft: Draft, since: int, *, fresh_index: bool) -> None:
         """Plan everybody who may be concerned by what happened since a revision."""
         slice_ = facts_.slice_since(db, self.t, since, self._clock.now())
         heads = self.draft_groups(db, draft, slice_.groups)
@@ -517,14 +509,14 @@ class Planning:
             self.draft_users(db, draft, batch, desk)
         self.flush_renames(db, draft)
 
-    def account_count(self, db: sqlite3.Connection) -> int:
+    def account_count(self, db: Connection) -> int:
         """How many links this target has: a target without any is a first contact (rule 26)."""
         row = db.execute(
             "SELECT count(*) FROM link WHERE t = ? AND state != 'pending'", (self.t,)
         ).fetchone()
         return int(row[0])
 
-    def first_contact(self, db: sqlite3.Connection, draft: Draft) -> bool:
+    def first_contact(self, db: Connection, draft: Draft) -> bool:
         """Whether this plan would adopt or change what stands there, in a target without links."""
         row = targets.get(db, self.t)
         if row.first_contact == "done" or self.account_count(db):
@@ -533,14 +525,14 @@ class Planning:
         return any(kind in kinds for kind in (Kind.ADOPT, Kind.ADOPT_GROUP))
 
 
-def _still_backs_off(row: sqlite3.Row, change: Change, now: float) -> bool:
+def _still_backs_off(row: Row, change: Change, now: float) -> bool:
     """A refused change is tried again when its time comes, or when something else is wanted."""
     if row["retry_at"] is None or row["retry_at"] <= now or row["body"] is None:
         return False
     return codec.change_digest(codec.change_of(row["body"])) == codec.change_digest(change)
 
 
-def _waiting_of(row: sqlite3.Row, change: Change) -> Waiting:
+def _waiting_of(row: Row, change: Change) -> Waiting:
     return Waiting(
         object_id=change.object_id,
         reason=Withheld(row["reason"]),

@@ -13,7 +13,6 @@ A round that brings nothing after a notification proves nothing (replication): i
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -33,7 +32,7 @@ from azsyncd.errors import (
 from azsyncd.model.identities import FEEDS, ObjectId, Page
 from azsyncd.state import holds, mirror, staging
 from azsyncd.state.staging import CRAWL, ROUND
-from azsyncd.state.store import Store, get_meta, set_meta
+from azsyncd.state.store import Connection, Store, get_meta, set_meta
 
 log = structlog.get_logger()
 
@@ -97,16 +96,19 @@ class Pull:
         poll_seconds: float,
         on_advance: Callable[[int, float], None],
         on_round: RoundDone = lambda trigger, seconds, changed: None,
+        on_crawl: Callable[[bool], None] = lambda plausible: None,
     ) -> None:
         self.bell = Bell(clock)
         self.state = PullState()
         self._source = source
+        self._next: tuple[Source, mirror.Selected] | None = None
         self._store = store
         self._clock = clock
         self._selected = selected
         self._poll_seconds = poll_seconds
         self._on_advance = on_advance
         self._on_round = on_round
+        self._on_crawl = on_crawl
         self._repeats: list[float] = []
         self._crawl_owed = False
         self._closed_rounds = 0
@@ -127,6 +129,11 @@ class Pull:
         """A full sync is due: crawl as soon as possible."""
         self._crawl_owed = True
         self.bell.ring(reason)
+
+    def crawl_with(self, source: Source, selected: mirror.Selected) -> None:
+        """Crawl with another selection beside the running feed; both switch when it closes (5)."""
+        self._next = (source, selected)
+        self.owe_crawl("reload")
 
     @property
     def rounds(self) -> int:
@@ -168,13 +175,10 @@ class Pull:
             await self._crawl_step()
 
     async def _start(self) -> None:
-        def load(db: sqlite3.Connection) -> tuple[int, bool, bool, float | None]:
+        def load(db: Connection) -> tuple[int, bool, bool, float | None]:
             feeds = staging.links(db)
-            usable = len(feeds) == len(FEEDS) and all(
-                link.selection == self._source.selection(link.feed)
-                and link.issued_at > self._clock.now() - LINK_AGE
-                for link in feeds.values()
-            )
+            fresh = self._clock.now() - LINK_AGE
+            usable = self._usable(feeds) and all(f.issued_at > fresh for f in feeds.values())
             crawling = bool(staging.cursors(db, CRAWL))
             return mirror.revision(db), usable, crawling, get_meta(db, "last_round_at")
 
@@ -234,7 +238,7 @@ class Pull:
         seen_at = began if rung_at is None else rung_at
         feeds = await self._store.read(staging.links)
         self._polled_at = began
-        if len(feeds) < len(FEEDS):
+        if not self._usable(feeds):
             return  # nothing to start from: the crawl that is owed brings it all
         try:
             await self._drain(ROUND, trigger)
@@ -252,6 +256,11 @@ class Pull:
         )
         self._closed_rounds += 1
         await self._after(closed, trigger, began, seen_at)
+
+    def _usable(self, feeds: dict[str, staging.FeedLink]) -> bool:
+        return len(feeds) == len(FEEDS) and all(
+            link.selection == self._source.selection(link.feed) for link in feeds.values()
+        )
 
     async def _after(
         self, closed: mirror.Closed, trigger: str, began: float, seen_at: float
@@ -295,7 +304,7 @@ class Pull:
         seen.add(url)
         page = await self._fetch(pass_, cursor, url)
 
-        def keep(db: sqlite3.Connection) -> staging.Cursor:
+        def keep(db: Connection) -> staging.Cursor:
             staging.stage(db, pass_, cursor.feed, page)
             return staging.cursors(db, pass_)[cursor.feed]
 
@@ -305,8 +314,9 @@ class Pull:
         """One page; a page that keeps failing is dead (rule 4)."""
         first = cursor.pages == 0
         key = f"{pass_}:{cursor.feed}"
+        source = self._next[0] if self._next and pass_ == CRAWL else self._source
         try:
-            page = await self._source.page(cursor.feed, url, low_priority=pass_ == CRAWL)
+            page = await source.page(cursor.feed, url, low_priority=pass_ == CRAWL)
         except SourceUnavailable as error:
             failures = self.state.page_failures.get(key, 0) + 1
             self.state.page_failures[key] = failures
@@ -324,9 +334,10 @@ class Pull:
     async def _crawl_step(self) -> None:
         """Begin a crawl, read one more page of it, or close it."""
         cursors = await self._store.read(lambda db: staging.cursors(db, CRAWL))
-        wanted = {feed: self._source.selection(feed) for feed in FEEDS}
+        source = self._next[0] if self._next else self._source
+        wanted = {feed: source.selection(feed) for feed in FEEDS}
         if {feed: cursor.selection for feed, cursor in cursors.items()} != wanted:
-            urls = {feed: (self._source.first_url(feed), wanted[feed]) for feed in FEEDS}
+            urls = {feed: (source.first_url(feed), wanted[feed]) for feed in FEEDS}
             await self._begin(CRAWL, urls)
             cursors = await self._store.read(lambda db: staging.cursors(db, CRAWL))
             self._crawl_seen = {feed: set() for feed in FEEDS}
@@ -359,16 +370,20 @@ class Pull:
     async def _close_crawl(self) -> None:
         """The old links once more, then the comparison, then the switch (rule 3)."""
         began = self._clock.monotonic()
-        if len(await self._store.read(staging.links)) == len(FEEDS):
+        if self._usable(await self._store.read(staging.links)):
             await self._round("crawl")
         self._crawl_owed = False
+        selected = self._next[1] if self._next else self._selected
 
-        def close(db: sqlite3.Connection) -> mirror.Closed:
-            closed = mirror.fold_crawl(db, self._selected, self._clock.now())
+        def close(db: Connection) -> mirror.Closed:
+            closed = mirror.fold_crawl(db, selected, self._clock.now())
             _settle_source_hold(db, closed, self._clock.now())
             return closed
 
         closed = await self._store.write(close)
+        if self._next is not None:
+            self._source, self._selected = self._next
+            self._next = None
         self._closed_crawls += 1
         self._closed_rounds += 1
         self.state.crawling = False
@@ -377,6 +392,7 @@ class Pull:
             log.info("crawl.completed", users=_users(closed), revision=closed.revision)
         else:
             log.warning("crawl.implausible", doubt=closed.doubt, absent=closed.absent)
+        self._on_crawl(bool(closed.proof))
         await self._after(closed, "crawl", began, began)
 
     # Restored users -------------------------------------------------------------------------------
@@ -392,7 +408,7 @@ class Pull:
             await self._store.write(partial(_verified, n=n, groups=groups))
 
 
-def _verified(db: sqlite3.Connection, n: int, groups: list[ObjectId]) -> None:
+def _verified(db: Connection, n: int, groups: list[ObjectId]) -> None:
     mirror.verify_groups(db, n, groups)
 
 
@@ -400,16 +416,16 @@ def _users(closed: mirror.Closed) -> int:
     return closed.counts.users if closed.counts else 0
 
 
-def _ever_crawled(db: sqlite3.Connection) -> bool:
+def _ever_crawled(db: Connection) -> bool:
     return get_meta(db, "last_crawl_at") is not None
 
 
-def _dead_links(db: sqlite3.Connection) -> None:
+def _dead_links(db: Connection) -> None:
     staging.abandon(db, ROUND)
     staging.forget_links(db)
 
 
-def _settle_source_hold(db: sqlite3.Connection, closed: mirror.Closed, now: float) -> None:
+def _settle_source_hold(db: Connection, closed: mirror.Closed, now: float) -> None:
     """A plausible crawl ends earlier doubt; an implausible one opens a hold (rule 7)."""
     standing = holds.standing(db, None, holds.SOURCE)
     if standing is not None:

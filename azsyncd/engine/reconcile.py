@@ -12,7 +12,6 @@ slice since the revision) → guard → send, with newer slices planned between 
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -31,7 +30,7 @@ from azsyncd.operations import Progress, Tell
 from azsyncd.plan.matching import is_ours
 from azsyncd.plan.policy import Mode, Policy
 from azsyncd.state import codec, facts, holds, links, mirror, spill, targets, waiting
-from azsyncd.state.store import Store, get_meta, set_meta
+from azsyncd.state.store import Connection, Store, get_meta, set_meta
 from azsyncd.targets.base import Target
 
 log = structlog.get_logger()
@@ -357,7 +356,7 @@ class Reconcile:
         found = await self.target.find_account(sent.username) if sent else None
         now = self._clock.now()
 
-        def settle(db: sqlite3.Connection) -> None:
+        def settle(db: Connection) -> None:
             if found is not None and sent is not None:
                 a = targets.put_account(db, self.t, found)
                 owner = db.execute("SELECT n FROM link WHERE a = ? AND n != ?", (a, n)).fetchone()
@@ -375,7 +374,7 @@ class Reconcile:
         found = await self.target.find_group(sent.name) if sent else None
         now = self._clock.now()
 
-        def settle(db: sqlite3.Connection) -> None:
+        def settle(db: Connection) -> None:
             owner = None
             if found is not None:
                 g = targets.put_group(db, self.t, found)
@@ -398,9 +397,9 @@ class Reconcile:
         self._well("working" if full or behind else "idle")
         await self._store.write(lambda db: spill.clear(db, self.t))
         draft = await self._draft(full=full, since=row.revision, tell=tell)
-        if await self._store.read(lambda db: self.planning.first_contact(db, draft)):
-            if not await self._first_contact(draft, consent=consent):
-                return Report(stopped="first_contact")
+        meets = await self._store.read(lambda db: self.planning.first_contact(db, draft))
+        if meets and not await self._first_contact(draft, consent=consent):
+            return Report(stopped="first_contact")
         held = await self._judge(draft)
         if not full and not await self._store.read(lambda db: spill.counts(db, self.t)):
             await self._advance(draft.upto, full=False)
@@ -489,26 +488,26 @@ class Reconcile:
         await self._store.write(lambda db: self._finish_draft(db, draft))
         return draft
 
-    def _draft_groups(self, db: sqlite3.Connection, draft: Draft, batch: list[int]) -> None:
+    def _draft_groups(self, db: Connection, draft: Draft, batch: list[int]) -> None:
         self.planning.draft_groups(db, draft, batch)
 
-    def _claim_users(self, db: sqlite3.Connection, batch: list[int]) -> None:
+    def _claim_users(self, db: Connection, batch: list[int]) -> None:
         self.planning.claim_users(db, batch, self.planning.desk(db))
 
-    def _draft_users(self, db: sqlite3.Connection, draft: Draft, batch: list[int]) -> None:
+    def _draft_users(self, db: Connection, draft: Draft, batch: list[int]) -> None:
         self.planning.draft_users(db, draft, batch, self.planning.desk(db))
 
-    def _finish_draft(self, db: sqlite3.Connection, draft: Draft) -> None:
+    def _finish_draft(self, db: Connection, draft: Draft) -> None:
         self.planning.draft_foreign(db, draft)
         self.planning.flush_renames(db, draft)
 
-    def draft_slice(self, db: sqlite3.Connection, since: int, *, fresh: bool) -> Draft:
+    def draft_slice(self, db: Connection, since: int, *, fresh: bool) -> Draft:
         """Plan the slice since a revision in the caller's transaction."""
         draft = Draft(self.t, False, mirror.revision(db))
         self.planning.draft_slice(db, draft, since, fresh_index=fresh)
         return draft
 
-    def draft_everything(self, db: sqlite3.Connection) -> Draft:
+    def draft_everything(self, db: Connection) -> Draft:
         """Plan everything in the caller's transaction (for a dry run, which rolls it back)."""
         spill.clear(db, self.t)
         self.planning.learn_groups(db)
@@ -553,7 +552,7 @@ class Reconcile:
             await self._store.write(lambda db: self._consent(db))
             return True
 
-        def ask(db: sqlite3.Connection) -> None:
+        def ask(db: Connection) -> None:
             standing = holds.standing(db, self.t, holds.FIRST_CONTACT)
             if standing is not None and standing.payload.get("counts") != counts:
                 db.execute("UPDATE hold SET state = 'gone' WHERE id = ?", (standing.id,))
@@ -574,7 +573,7 @@ class Reconcile:
         log.warning("hold.opened", target=self.target.name, kind=holds.FIRST_CONTACT)
         return False
 
-    def _consent(self, db: sqlite3.Connection) -> None:
+    def _consent(self, db: Connection) -> None:
         """Everything of this plan was seen and agreed to: it spends no allowance."""
         db.execute("UPDATE planned SET free = 1 WHERE t = ? AND held IS NULL", (self.t,))
         db.execute(
@@ -588,7 +587,7 @@ class Reconcile:
         """Everybody is right, or waits with a reason."""
         now = self._clock.now()
 
-        def advance(db: sqlite3.Connection) -> None:
+        def advance(db: Connection) -> None:
             columns: dict[str, object] = {"revision": revision, "success_at": now}
             if full:
                 columns |= {"full_due": 0, "policy": self._policy_digest}
@@ -605,28 +604,24 @@ class Reconcile:
         self.state.behind_since = min(self._seen_at.values(), default=None)
 
 
-def _next_run(db: sqlite3.Connection) -> str:
+def _next_run(db: Connection) -> str:
     number = int(get_meta(db, "run", 0)) + 1
     set_meta(db, "run", number)
     return f"r{number}"
 
 
-def _keep_accounts(
-    db: sqlite3.Connection, t: int, accounts: tuple[Account, ...], number: int
-) -> None:
+def _keep_accounts(db: Connection, t: int, accounts: tuple[Account, ...], number: int) -> None:
     for account in accounts:
         targets.put_account(db, t, account, number)
 
 
-def _keep_groups(
-    db: sqlite3.Connection, t: int, groups: tuple[TargetGroup, ...], number: int
-) -> None:
+def _keep_groups(db: Connection, t: int, groups: tuple[TargetGroup, ...], number: int) -> None:
     for group in groups:
         targets.put_group(db, t, group, number)
 
 
 def _keep_members(
-    db: sqlite3.Connection, t: int, found: tuple[tuple[str, tuple[str, ...]], ...], number: int
+    db: Connection, t: int, found: tuple[tuple[str, tuple[str, ...]], ...], number: int
 ) -> None:
     for key, members in found:
         targets.put_members(db, t, key, members, number)

@@ -26,6 +26,8 @@ from azsyncd.errors import StateError
 from azsyncd.state.schema import APPLICATION_ID, MIGRATIONS, VERSION
 
 T = TypeVar("T")
+Connection = sqlite3.Connection
+Row = sqlite3.Row
 BUSY_SECONDS = 10.0
 
 
