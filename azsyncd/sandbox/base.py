@@ -111,6 +111,7 @@ class Ask:
     base: str
     body: Any = None
     who: str = ""
+    probing: bool = False
     touched: set[tuple[str, str]] = field(default_factory=set)
 
     def text(self, name: str, default: str = "") -> str:
@@ -135,6 +136,7 @@ class Ask:
         self.touched.add((kind, fold(name)))
 
 
+Table = dict[int, list[tuple[list[str], dict[str, Operation]]]]
 Handler = TypeVar("Handler", bound=Callable[..., web.StreamResponse])
 
 
@@ -212,6 +214,7 @@ class Product:
         self.pacing = Pacing(self.clock)
         self.token, self.username, self.password = token, username, password
         self.violations: list[str] = []
+        self.probes: list[str] = []  # reads of what only other versions have: no violation
         self.counters = Counters()
         self.writes: deque[Write] = deque(maxlen=100_000)
         self.protected: set[tuple[str, str]] = set()
@@ -220,7 +223,8 @@ class Product:
         self.captcha = False
         self.maintenance = False
         self._middlewares = list(middlewares)
-        self._table = self._operations()
+        self._table = self._operations(everywhere=False)
+        self._full_table = self._operations(everywhere=True)
 
     # Children say ---------------------------------------------------------------------------------
 
@@ -371,15 +375,15 @@ class Product:
 
     # What the specification says ------------------------------------------------------------------
 
-    def _operations(self) -> dict[int, list[tuple[list[str], dict[str, Operation]]]]:
-        """The documented calls of this version, by the number of segments of their path."""
+    def _operations(self, *, everywhere: bool) -> Table:
+        """The documented calls of this version, or of all, by the number of segments."""
         numbers = version_of(self.version)
         paths: dict[str, dict[str, Operation]] = {}
         for found in documented(type(self)):
             fits = numbers >= found.since and (found.until is None or numbers < found.until)
-            if fits and (not found.flag or getattr(self, found.flag)):
+            if everywhere or (fits and (not found.flag or getattr(self, found.flag))):
                 paths.setdefault(found.path, {})[found.method] = found
-        table: dict[int, list[tuple[list[str], dict[str, Operation]]]] = {}
+        table: Table = {}
         for path in sorted(paths, key=lambda path: ("{" in path, path)):
             segments = path.strip("/").split("/")
             table.setdefault(len(segments), []).append((segments, paths[path]))
@@ -396,18 +400,32 @@ class Product:
             if raw.startswith(alias):
                 raw = proper + raw.removeprefix(alias)
         segments = raw.strip("/").split("/")
-        for template, methods in self._table.get(len(segments), ()):
-            variables = _match(template, segments)
-            if variables is None:
-                continue
-            found = methods.get(request.method)
-            if found is None:
-                self.violations.append(f"{request.method} /{'/'.join(template)}: no such method")
-                raise Refusal(405, "Method Not Allowed")
+        methods, variables = _find(self._table, segments)
+        if request.method in methods:
             base = f"{request.url.origin()}{prefix}"
-            return Ask(request, found, variables, request.query, base)
-        self.violations.append(f"{request.method} /{'/'.join(segments)}: no such path")
+            ask = Ask(request, methods[request.method], variables, request.query, base)
+            ask.probing = self._is_probe(ask.operation, segments)
+            return ask
+        self._note_unknown(request.method, segments, bool(methods))
+        if methods:
+            raise Refusal(405, "Method Not Allowed")
         raise Refusal(404, "", reason="no resource")
+
+    def _is_probe(self, found: Operation, segments: list[str]) -> bool:
+        """A literal path of another version that this one takes for a name."""
+        literal = _find(self._full_table, segments)[0].get("GET")
+        if found.method != "GET" or literal is None or literal.path == found.path:
+            return False
+        self.probes.append(f"GET {literal.path}")
+        return True
+
+    def _note_unknown(self, method: str, segments: list[str], known: bool) -> None:
+        what = f"{method} /{'/'.join(segments)}"
+        elsewhere, _ = _find(self._full_table, segments)
+        if method == "GET" and method in elsewhere:
+            self.probes.append(what)
+        else:
+            self.violations.append(f"{what}: no such {'method' if known else 'path'}")
 
     def _look_at_envelope(self, request: web.Request) -> None:
         if "Cookie" in request.headers:
@@ -417,7 +435,7 @@ class Product:
                 self.violations.append(f"{request.method}: a secret in the URL")
 
     def _check_query(self, ask: Ask) -> None:
-        for name in sorted(set(ask.query) - ask.operation.query):
+        for name in sorted(set() if ask.probing else set(ask.query) - ask.operation.query):
             self.violate(ask, f"unknown query parameter {name}")
         for name in sorted(ask.operation.query_required - set(ask.query)):
             self.violate(ask, f"query parameter {name} is missing")
@@ -436,6 +454,14 @@ class Product:
             self.unknown_key(ask, key)
         for key in sorted(ask.operation.body_required - set(body)):
             self.violate(ask, f"key {key} is missing")
+
+
+def _find(table: Table, segments: list[str]) -> tuple[dict[str, Operation], dict[str, str]]:
+    for template, methods in table.get(len(segments), ()):
+        variables = _match(template, segments)
+        if variables is not None:
+            return methods, variables
+    return {}, {}
 
 
 def _match(template: list[str], segments: list[str]) -> dict[str, str] | None:
