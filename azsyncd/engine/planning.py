@@ -83,7 +83,7 @@ class Planning:
         self._instance = instance
         self._dialect = dialect
         self._clock = clock
-        self._signed_in_as = signed_in_as
+        self.signed_in_as = signed_in_as
         self._users = UserRule(policy.scope.users)
         self._group_rule = GroupRule(policy.scope.groups)
         self._mapping = AccountMapping(policy.accounts, dialect)
@@ -109,7 +109,7 @@ class Planning:
             groups=self.groups,
             now=self._clock.now(),
             proof=mirror.has_proof(db),
-            signed_in_as=self._signed_in_as(),
+            signed_in_as=self.signed_in_as(),
         )
 
     def _scope_facts(self, db: Connection) -> ScopeFacts:

@@ -232,6 +232,42 @@ class Reconcile:
                 self.state.reached = row.revision
             return await self._work(row, full=due, cause=cause, consent=consent, tell=tell)
 
+    async def look(self, *, anew: bool = False, tell: Tell | None = None) -> None:
+        """Probe, and read what stands there if that never happened, or `anew`. Nothing is written
+        there. Raises TargetError."""
+        async with self._busy:
+            await self.prepare()
+            row = await self._store.read(lambda db: targets.get(db, self.t))
+            if anew or row.inventory == 0:
+                await self.take_inventory(tell)
+
+    def twin(self, store: Store) -> Reconcile:
+        """The same on a copy of the state, to rehearse on."""
+        twin = Reconcile(
+            self.target,
+            self.policy,
+            store,
+            self._clock,
+            t=self.t,
+            instance=self._instance,
+            policy_digest=self._policy_digest,
+            concurrency=self._concurrency,
+            signed_in_as=self.planning.signed_in_as,
+            signs_in_as=lambda name, account: None,
+            mirror_revision=self._mirror_revision,
+        )
+        twin.capabilities = self.capabilities
+        if self.capabilities is not None:
+            twin.planning.capabilities = self.capabilities
+        return twin
+
+    async def rehearse(self, tell: Tell | None = None) -> Draft:
+        """Plan everything into the spill, guarded; nothing is sent."""
+        await self._store.write(lambda db: spill.clear(db, self.t))
+        draft = await self._draft(full=True, since=0, tell=tell)
+        await self._judge(draft)
+        return draft
+
     def _paused(self, row: targets.TargetRow) -> bool:
         if row.paused is None:
             return False
