@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from dataclasses import dataclass, field, replace
 
 from azsyncd.errors import AlreadyExists, ChangeRejected, NotFound
-from azsyncd.model.accounts import Account, Capabilities, Mark, Seats, TargetGroup, fold
+from azsyncd.model.accounts import Account, Capabilities, Dialect, Mark, Seats, TargetGroup, fold
 from azsyncd.targets.names import legal, mail, shown
 
 Faults = Callable[[str, str], Awaitable[None]]
@@ -61,7 +61,7 @@ class Memory:
         faults: Faults = _no_faults,
     ) -> None:
         self.name = name
-        self.dialect = MemoryDialect()
+        self.dialect: Dialect = MemoryDialect()
         self.capabilities = capabilities
         self.faults = faults
         self.held: dict[str, Account] = {}  # by key

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from azsyncd.http import Peer
-from azsyncd.model.accounts import Account, TargetGroup, fold
+from azsyncd.model.accounts import Account, Dialect, TargetGroup, fold
 from azsyncd.targets.ahead import ahead
 from azsyncd.targets.crowd import wire
 from azsyncd.targets.crowd.dump import BadDump, memberships
@@ -34,7 +34,7 @@ class Reading:
         attributes: Iterable[str] = (),
     ) -> None:
         self.name = name
-        self.dialect = wire.CrowdDialect()
+        self.dialect: Dialect = wire.CrowdDialect()
         self._peer = peer
         self._rest = Rest(name, peer, wire.API, text=wire.error_text)
         self._instance = instance

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from azsyncd.http import Peer
-from azsyncd.model.accounts import Account, TargetGroup, fold
+from azsyncd.model.accounts import Account, Dialect, TargetGroup, fold
 from azsyncd.targets.ahead import ahead
 from azsyncd.targets.jira import wire
 from azsyncd.targets.jira.search import all_groups, pick_groups, search_accounts
@@ -39,7 +39,7 @@ class Reading:
         attributes: Iterable[str] = (),
     ) -> None:
         self.name = name
-        self.dialect = wire.JiraDialect()
+        self.dialect: Dialect = wire.JiraDialect()
         self._peer = peer
         self._rest = Rest(name, peer, wire.API, text=wire.error_text)
         self._instance = instance
