@@ -6,7 +6,7 @@ there from the start, for a series that appears only with its first failure cann
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client import (
     CollectorRegistry,
@@ -50,7 +50,7 @@ class Metrics:
         )
         for outcome in ("success", "failure"):
             self.full_sync_timestamp_seconds.labels(outcome).set(0)
-        for result in ("accepted", "duplicate", "forged", "rejected", "validated"):
+        for result in ("accepted", "lifecycle", "foreign", "forged", "garbage"):
             self.notifications_total.labels(result)
         self.config_last_reload_successful.set(1)
 
@@ -79,6 +79,11 @@ class Metrics:
             self.propagation_seconds,
         ):
             metric.remove_by_labels({"target": target})
+
+    def show_withheld(self, target: str, counts: Mapping[str, int]) -> None:
+        """Set every reason of a target: what is not counted is zero."""
+        for reason in Withheld:
+            self.withheld.labels(target, reason.value).set(counts.get(reason.value, 0))
 
     def on_scrape(self, refresh: Callable[[], None]) -> None:
         """Call `refresh` before each exposition: for ages, which grow by themselves."""

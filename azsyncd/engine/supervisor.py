@@ -25,6 +25,11 @@ class Supervisor:
         self._on_fatal = on_fatal
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the tasks that it owns."""
+        return tuple(self._tasks)
+
     def start(self, name: str, eternal: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run `eternal` under this name until `stop`."""
         self._tasks[name] = asyncio.create_task(self._guard(name, eternal), name=name)
@@ -51,7 +56,9 @@ class Supervisor:
 
     async def stop(self, names: tuple[str, ...] | None = None, *, patience: float = 0.0) -> None:
         """End these tasks (default: all): wait for `patience` seconds, then cancel."""
-        chosen = [self._tasks.pop(name) for name in (names or tuple(self._tasks))]
+        chosen = [
+            self._tasks.pop(name) for name in (tuple(self._tasks) if names is None else names)
+        ]
         if not chosen:
             return
         if patience:

@@ -1,0 +1,147 @@
+"""Plans and states as plain dictionaries, as `operations.py` promises them."""
+
+from __future__ import annotations
+
+from azsyncd.clock import iso
+from azsyncd.model.accounts import Capabilities, Seats
+from azsyncd.model.changes import Change
+from azsyncd.operations import ChangeRow, HoldRow
+from azsyncd.plan import guard
+from azsyncd.plan.policy import GuardClass, Policy
+from azsyncd.state import codec, holds, questions
+from azsyncd.state.spill import Planned
+from azsyncd.state.store import Connection, Row
+
+Budgets = dict[str, dict[str, float | None]]
+
+
+def budgets_of(
+    db: Connection,
+    t: int,
+    policy: Policy,
+    window_start: float,
+    wanted: dict[str, int] | None = None,
+) -> Budgets:
+    """By class: the allowance of the window (None = unlimited), what of it is spent, and, for a
+    plan, what is wanted. `shrink_group` is counted group by group and is not among them."""
+    sizes = holds.sizes(db, t, window_start, ())
+    spent = holds.spent(db, t, window_start)
+    found: Budgets = {}
+    for class_ in GuardClass:
+        if class_ is GuardClass.SHRINK_GROUP:
+            continue
+        allowed = guard.allowance(class_, policy.guard, sizes)
+        row: dict[str, float | None] = {
+            "allowance": None if allowed is None else float(allowed),
+            "spent": float(spent.get((class_, None), 0)),
+        }
+        if wanted is not None:
+            row["wanted"] = float(wanted.get(class_.value, 0))
+        found[class_.value] = row
+    return found
+
+
+def change_row(
+    target: str,
+    change: Change,
+    *,
+    name: str,
+    group: str | None = None,
+    withheld: str | None = None,
+    detail: str = "",
+    hint: str = "",
+) -> ChangeRow:
+    """One change as a row."""
+    return ChangeRow(
+        target=target,
+        change=change.kind.value,
+        reason=change.reason.value,
+        object_id=change.object_id,
+        name=name,
+        group=group,
+        before=codec.side_to_dict(change.before),
+        after=codec.side_to_dict(change.after),
+        withheld=withheld,
+        detail=detail,
+        hint=hint,
+    )
+
+
+def planned_row(db: Connection, target: str, planned: Planned) -> ChangeRow:
+    """A change of the plan as a row."""
+    item = planned.item
+    name = questions.name_of(db, item.n) if item.change.object_id else _account_name(item.change)
+    group = questions.name_of(db, item.gn) if item.gn else None
+    return change_row(target, item.change, name=name, group=group, withheld=planned.held)
+
+
+def waiting_row(db: Connection, target: str, row: Row) -> ChangeRow:
+    """What waits as a row; without a change, the object itself is what waits."""
+    group = questions.name_of(db, row["gn"]) if row["gn"] else None
+    name = questions.name_of(db, row["n"])
+    if row["body"]:
+        return change_row(
+            target,
+            codec.change_of(row["body"]),
+            name=name,
+            group=group,
+            withheld=row["reason"],
+            detail=row["detail"],
+            hint=row["hint"],
+        )
+    return ChangeRow(
+        target=target,
+        change=row["change"],
+        reason="",
+        object_id=row["id"],
+        name=name,
+        group=group,
+        before=None,
+        after=None,
+        withheld=row["reason"],
+        detail=row["detail"],
+        hint=row["hint"],
+    )
+
+
+def hold_row(hold: holds.Hold, target: str | None) -> HoldRow:
+    """A hold without its changes."""
+    return HoldRow(
+        id=hold.id,
+        target=target,
+        kind=hold.kind,
+        state=hold.state,
+        opened_at=iso(hold.opened_at) or "",
+        items=hold.items,
+        detail=hold.detail,
+        decided_by=hold.decided_by,
+        decided_at=iso(hold.decided_at),
+        decision_reason=hold.decision,
+    )
+
+
+def hold_item_rows(db: Connection, hold: int, target: str) -> list[ChangeRow]:
+    """The changes that a hold keeps."""
+    found = []
+    for row in holds.items(db, hold):
+        change = codec.change_of(row["body"])
+        group = questions.name_of(db, row["gn"]) if row["gn"] else None
+        name = questions.name_of(db, row["n"]) if change.object_id else _account_name(change)
+        state = {"open": "guard", "rejected": "rejected"}.get(row["state"])
+        found.append(change_row(target, change, name=name, group=group, withheld=state))
+    return found
+
+
+def seat_rows(
+    capabilities: Capabilities | None, now: tuple[Seats, ...] = ()
+) -> list[dict[str, object]]:
+    """Licences as rows."""
+    known = now or (capabilities.seats if capabilities else ())
+    return [
+        {"application": each.application, "total": each.total, "remaining": each.remaining}
+        for each in known
+    ]
+
+
+def _account_name(change: Change) -> str:
+    return str(getattr(change.before, "username", "") or change.account_key or "")

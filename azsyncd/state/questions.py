@@ -1,0 +1,297 @@
+"""What people ask about: counts for `status` and the metrics, accounts, and paths of membership."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from azsyncd.model.accounts import fold
+from azsyncd.state import mirror, spill, waiting
+
+_MOST = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class TargetCounts:
+    """What a target's line in `status` counts."""
+
+    accounts: int
+    groups: int
+    unexplained: int
+    foreign_members: int
+    leavers_with_access: int
+    failing: int
+    holds: int
+    behind: int
+    withheld: dict[str, int]
+
+
+def mirror_counts(db: sqlite3.Connection) -> tuple[int, int, int]:
+    """(users, groups, memberships) that Entra has."""
+    sizes = mirror.sizes(db)
+    return sizes.users, sizes.groups, sizes.edges
+
+
+def target_counts(
+    db: sqlite3.Connection, t: int, revision: int, ours: Iterable[str]
+) -> TargetCounts:
+    """Everything that is counted about one target. `ours`: accounts that azsyncd signs in as."""
+
+    def one(sql: str, *values: object) -> int:
+        return int(db.execute(sql, values).fetchone()[0])
+
+    return TargetCounts(
+        accounts=one("SELECT count(*) FROM link WHERE t = ? AND a IS NOT NULL", t),
+        groups=one("SELECT count(*) FROM link WHERE t = ? AND g IS NOT NULL", t),
+        unexplained=unexplained(db, t, ours),
+        foreign_members=one(
+            "SELECT count(*) FROM link l JOIN edge e ON e.g = l.g"
+            " WHERE l.t = ? AND e.ours = 0 AND NOT e.removed",
+            t,
+        ),
+        leavers_with_access=one(_LEAVERS, t),
+        failing=waiting.failing(db, t),
+        holds=one("SELECT count(*) FROM hold WHERE t = ? AND state = 'open'", t),
+        behind=_behind(db, revision),
+        withheld=withheld(db, t),
+    )
+
+
+_LEAVERS = """
+SELECT count(DISTINCT w.n) FROM waiting w JOIN link l ON l.t = w.t AND l.n = w.n
+ WHERE w.t = ? AND w.change = 'deactivate' AND w.reason IN ('unsupported', 'blocked', 'read_only')
+   AND EXISTS (SELECT 1 FROM edge e WHERE e.a = l.a AND NOT e.removed)
+"""
+
+
+def unexplained(db: sqlite3.Connection, t: int, ours: Iterable[str]) -> int:
+    """Accounts of a target that nobody in Entra explains, our own apart."""
+    total = db.execute(
+        "SELECT count(*) FROM account ac WHERE ac.t = ?"
+        " AND NOT EXISTS (SELECT 1 FROM link l WHERE l.a = ac.a)",
+        (t,),
+    ).fetchone()[0]
+    own = 0
+    for name in set(ours):
+        own += db.execute(
+            "SELECT count(*) FROM account ac WHERE ac.t = ? AND ac.name = ?"
+            " AND NOT EXISTS (SELECT 1 FROM link l WHERE l.a = ac.a)",
+            (t, fold(name)),
+        ).fetchone()[0]
+    return int(total - own)
+
+
+def _behind(db: sqlite3.Connection, revision: int) -> int:
+    row = db.execute("SELECT count(*) FROM object WHERE touched > ?", (revision,)).fetchone()
+    return int(row[0])
+
+
+def withheld(db: sqlite3.Connection, t: int) -> dict[str, int]:
+    """What is planned and not sent, by reason: what waits, what holds keep, and the mode."""
+    found = waiting.counts(db, t)
+    rows = db.execute(
+        "SELECT i.state, count(*) FROM hold_item i JOIN hold h ON h.id = i.hold"
+        " WHERE h.t = ? AND i.state IN ('open', 'rejected') GROUP BY i.state",
+        (t,),
+    )
+    for state, number in rows:
+        reason = "guard" if state == "open" else "rejected"
+        found[reason] = found.get(reason, 0) + number
+    planned = spill.held_counts(db, t)
+    for reason in ("mode", "first_contact"):
+        if planned.get(reason):
+            found[reason] = found.get(reason, 0) + planned[reason]
+    return found
+
+
+def open_holds(db: sqlite3.Connection) -> int:
+    """How many holds wait for a person."""
+    return int(db.execute("SELECT count(*) FROM hold WHERE state = 'open'").fetchone()[0])
+
+
+def feed_ages(db: sqlite3.Connection) -> dict[str, float]:
+    """When each stored deltaLink was issued."""
+    return {row[0]: row[1] for row in db.execute("SELECT name, issued_at FROM feed")}
+
+
+# Who ----------------------------------------------------------------------------------------------
+
+
+def numbers_of(db: sqlite3.Connection, who: str, t: int | None = None) -> list[tuple[int, str]]:
+    """(number, kind) of the objects that a person may mean: by id, UPN, mail, display name, or the
+    name of an account or group in a target."""
+    text = fold(who.strip())
+    found = {
+        row["n"]: row["kind"]
+        for row in db.execute(
+            "SELECT n, kind FROM object WHERE id = :who OR name = :who OR mail = :who"
+            " ORDER BY n LIMIT 50",
+            {"who": text},
+        )
+    }
+    if not found:
+        sql = (
+            "SELECT o.n, o.kind FROM {table} x JOIN link l ON l.{key} = x.{key}"
+            " JOIN object o ON o.n = l.n WHERE x.name = :who AND (:t IS NULL OR x.t = :t) LIMIT 50"
+        )
+        for table, key in (("account", "a"), ("target_group", "g")):
+            rows = db.execute(sql.format(table=table, key=key), {"who": text, "t": t})
+            found.update({row["n"]: row["kind"] for row in rows})
+    if not found:
+        rows = db.execute(
+            "SELECT n, kind FROM object WHERE properties IS NOT NULL"
+            " AND lower(json_extract(properties, '$.displayName')) = :who LIMIT 50",
+            {"who": text},
+        )
+        found.update({row["n"]: row["kind"] for row in rows})
+    return sorted(found.items())
+
+
+def path(db: sqlite3.Connection, n: int, group_id: str) -> list[str]:
+    """The shortest chain of memberships from an object up to a group: display names, the group
+    last; empty if there is none."""
+    before: dict[int, int] = {}
+    layer = [n]
+    seen = {n}
+    while layer:
+        following = []
+        for child in layer:
+            rows = db.execute(
+                "SELECT o.n, o.id FROM member m JOIN object o ON o.n = m.parent"
+                " WHERE m.child = ? AND o.presence = 'present' ORDER BY o.n",
+                (child,),
+            )
+            for row in rows:
+                if row["n"] in seen:
+                    continue
+                seen.add(row["n"])
+                before[row["n"]] = child
+                if row["id"] == group_id:
+                    return _names(db, row["n"], before)
+                following.append(row["n"])
+        layer = following
+    return []
+
+
+def _names(db: sqlite3.Connection, end: int, before: dict[int, int]) -> list[str]:
+    chain = []
+    at: int | None = end
+    while at in before:
+        row = db.execute("SELECT id, name, properties FROM object WHERE n = ?", (at,)).fetchone()
+        shown = db.execute(
+            "SELECT json_extract(properties, '$.displayName') FROM object WHERE n = ?", (at,)
+        ).fetchone()[0]
+        chain.append(str(shown or row["name"] or row["id"]))
+        at = before[at]
+    return chain[::-1]
+
+
+# Accounts -----------------------------------------------------------------------------------------
+
+
+def accounts(db: sqlite3.Connection, t: int, which: str | None) -> list[sqlite3.Row]:
+    """The accounts of a target with what azsyncd knows of each. `which`: unexplained, adopted,
+    conflict or failing; None = all."""
+    where = {
+        None: "1",
+        "unexplained": "l.n IS NULL",
+        "adopted": "l.origin = 'adopted'",
+        "conflict": "w.reason = 'conflict'",
+        "failing": "w.attempts > 0",
+    }[which]
+    if which in ("conflict", "failing"):
+        return db.execute(
+            "SELECT w.n, o.id, o.name AS upn, w.reason, w.detail, w.hint, ac.body, l.origin,"
+            " l.state FROM waiting w JOIN object o ON o.n = w.n"
+            " LEFT JOIN link l ON l.t = w.t AND l.n = w.n"
+            " LEFT JOIN account ac ON ac.a = l.a"
+            f" WHERE w.t = ? AND {where} GROUP BY w.n ORDER BY o.name LIMIT {_MOST}",
+            (t,),
+        ).fetchall()
+    return db.execute(
+        "SELECT l.n, o.id, o.name AS upn, '' AS reason, '' AS detail, '' AS hint, ac.body,"
+        " l.origin, l.state FROM account ac LEFT JOIN link l ON l.a = ac.a"
+        " LEFT JOIN object o ON o.n = l.n"
+        f" WHERE ac.t = ? AND {where} ORDER BY ac.name LIMIT {_MOST}",
+        (t,),
+    ).fetchall()
+
+
+def waiting_of(db: sqlite3.Connection, t: int, n: int) -> list[sqlite3.Row]:
+    """What waits of one object."""
+    return db.execute(
+        "SELECT w.*, g.name AS group_name FROM waiting w LEFT JOIN object g ON g.n = w.gn"
+        " WHERE w.t = ? AND w.n = ? ORDER BY w.change, w.gn",
+        (t, n),
+    ).fetchall()
+
+
+def held_of(db: sqlite3.Connection, t: int, n: int) -> list[sqlite3.Row]:
+    """What holds keep of one object."""
+    return db.execute(
+        "SELECT i.*, h.kind, h.detail FROM hold_item i JOIN hold h ON h.id = i.hold"
+        " WHERE h.t = ? AND i.n = ? AND i.state IN ('open', 'rejected')",
+        (t, n),
+    ).fetchall()
+
+
+def name_of(db: sqlite3.Connection, n: int) -> str:
+    """How to speak of an object: UPN or display name as Entra spells it."""
+    row = db.execute(
+        "SELECT id, coalesce(json_extract(properties, '$.userPrincipalName'),"
+        " json_extract(properties, '$.displayName'), id) AS shown FROM object WHERE n = ?",
+        (n,),
+    ).fetchone()
+    return "" if row is None else str(row["shown"])
+
+
+# Decisions ----------------------------------------------------------------------------------------
+
+
+def objects_of_hold(db: sqlite3.Connection, hold: int) -> list[int]:
+    """The objects whose changes a hold keeps."""
+    rows = db.execute("SELECT DISTINCT n FROM hold_item WHERE hold = ?", (hold,))
+    return [row[0] for row in rows]
+
+
+def close_hold(
+    db: sqlite3.Connection, hold: int, state: str, by: str, reason: str, now: float
+) -> None:
+    """Decide about a hold that has no items (first contact, source)."""
+    db.execute(
+        "UPDATE hold SET state = ?, decided_by = ?, decided_at = ?, decision = ? WHERE id = ?",
+        (state, by, now, reason, hold),
+    )
+
+
+def forget_rejections(
+    db: sqlite3.Connection, *, hold: int | None, n: int | None
+) -> list[tuple[int, int]]:
+    """Take rejected items out of their holds; returns (target, object) of each."""
+    rows = db.execute(
+        "SELECT DISTINCT h.t, i.n FROM hold_item i JOIN hold h ON h.id = i.hold"
+        " WHERE i.state = 'rejected' AND (:hold IS NULL OR h.id = :hold)"
+        " AND (:n IS NULL OR i.n = :n)",
+        {"hold": hold, "n": n},
+    ).fetchall()
+    db.execute(
+        "DELETE FROM hold_item WHERE state = 'rejected' AND (:hold IS NULL OR hold = :hold)"
+        " AND (:n IS NULL OR n = :n)",
+        {"hold": hold, "n": n},
+    )
+    db.execute(
+        "UPDATE hold SET state = 'gone' WHERE state = 'rejected'"
+        " AND NOT EXISTS (SELECT 1 FROM hold_item i WHERE i.hold = hold.id)"
+        " AND (kind NOT IN ('first_contact', 'source') OR id = :hold)",
+        {"hold": hold},
+    )
+    return [(row["t"], row["n"]) for row in rows]
+
+
+def lowest_revision(db: sqlite3.Connection, targets: Iterable[int]) -> int | None:
+    """The revision that every one of these targets has reached."""
+    rows = [
+        db.execute("SELECT revision FROM target WHERE t = ?", (t,)).fetchone()[0] for t in targets
+    ]
+    return min(rows, default=None)
