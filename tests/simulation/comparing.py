@@ -1,0 +1,65 @@
+"""Compares what the products hold with what they should hold (I1), and says what differs."""
+
+from __future__ import annotations
+
+from azsyncd.model.accounts import Account
+
+from .expected import Expected, Person, expected
+from .world import World
+
+
+def differences(world: World) -> list[str]:
+    """One line for everything that is not as it should be; empty = converged."""
+    want = expected(world.tenant)
+    found: list[str] = []
+    for name in world.products:
+        found += [f"{name}: {line}" for line in _of(world, name, want)]
+    return found
+
+
+def _of(world: World, name: str, want: Expected) -> list[str]:
+    product = world.products[name]
+    found: list[str] = []
+    names = [account.username.lower() for account in product.held.values()]
+    found += [f"two accounts are called {n}" for n in set(names) if names.count(n) > 1]
+    keys: dict[str, str] = {}
+    wanted_names = {person.username for person in want.people.values()}
+    for person in want.people.values():
+        account = product.account(person.username)
+        if account is not None:
+            keys[person.id] = str(account.key)
+        found += _person(world, name, person, account)
+    for account in product.held.values():
+        foreign = account.username in world.foreign
+        if account.active and account.username not in wanted_names and not foreign:
+            found.append(f"{account.username} should not be active")
+    for group, ids in want.members.items():
+        held = product.held_groups.get(group)
+        if held is None:
+            found.append(f"there is no group {group}")
+            continue
+        wanted = {keys[i] for i in ids if i in keys}
+        for key in sorted(wanted - held.members):
+            found.append(f"{product.held[key].username} is missing in {group}")
+        for key in sorted(held.members - wanted):
+            account = product.held[key]
+            of_leaver = account.username not in wanted_names
+            by_hand = (group, key) in world.by_hand.get(name, set())
+            if not of_leaver and not by_hand:
+                found.append(f"{account.username} should not be in {group}")
+    return found
+
+
+def _person(world: World, name: str, person: Person, account: Account | None) -> list[str]:
+    if account is None:
+        return [f"{person.username} has no account"] if person.active else []
+    found = []
+    if account.active != person.active:
+        found.append(f"{person.username} is active: {account.active}")
+    if account.email != person.email:
+        found.append(f"{person.username} has the address {account.email}, not {person.email}")
+    if account.display_name != person.display_name:
+        found.append(f"{person.username} is called {account.display_name}")
+    if account.mark is not None and account.mark.object_id != person.id:
+        found.append(f"{person.username} carries the mark of {account.mark.object_id}")
+    return found

@@ -1,0 +1,298 @@
+"""Everything around the engine, simulated without a network, and the engine itself on top of it.
+
+The tenant, its delta feeds and the products in memory outlive the engine; the engine has lives.
+Each life opens the same SQLite file; a crash drops everything else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sqlite3
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import parse_qs, urlsplit
+
+from azsyncd.engine.pull import Pull
+from azsyncd.engine.reconcile import Reconcile
+from azsyncd.entra import wire
+from azsyncd.entra.client import GraphRefused
+from azsyncd.entra.delta import Delta
+from azsyncd.errors import (
+    ChangeRejected,
+    DeltaExpired,
+    SourceUnavailable,
+    TargetError,
+    TargetUnavailable,
+)
+from azsyncd.model.accounts import Capabilities
+from azsyncd.model.identities import GROUP_PROPERTIES, USER_PROPERTIES
+from azsyncd.plan.policy import Entry, GroupScope, Policy, Scope, UserScope
+from azsyncd.sandbox.delta import DeltaFeeds
+from azsyncd.sandbox.layout import Oddities
+from azsyncd.sandbox.odata import Ask, Refused
+from azsyncd.sandbox.tenant import Tenant
+from azsyncd.state import targets
+from azsyncd.state.store import Runner, Store, open_store
+from azsyncd.targets.memory import ABLE, Memory
+
+from .expected import PREFIX, SCOPE
+from .loop import SeededLoop, SimClock
+
+T = TypeVar("T")
+
+START = 1_795_435_200.0
+ROOT = "https://graph.example/v1.0"
+SELECTED = {"user": USER_PROPERTIES, "group": GROUP_PROPERTIES}
+SCOPE_RULES = Scope(
+    users=UserScope(members_of=(Entry(name=SCOPE),)),
+    groups=GroupScope(include=(Entry(name=f"{PREFIX}*"),)),
+)
+PLAIN = Capabilities(version="1", members_per_call=1)
+"""Like Jira: no marks, no attributes, one membership a call."""
+
+
+class Gone(Exception):
+    """The process is dead: nothing that it still tries has any effect."""
+
+
+class InLoop:
+    """A store's runner in the event loop: a thread would break "one seed, one trace"."""
+
+    def __init__(self, world: World, db: sqlite3.Connection) -> None:
+        self._world = world
+        self._db = db
+        db.execute("PRAGMA synchronous = OFF")
+
+    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        self._world.breathe()
+        result = work(self._db)
+        await self._world.pause()  # durable already, while nobody knows it yet
+        return result
+
+    async def close(self) -> None:
+        self._db.close()
+
+
+class SimGraph:
+    """Graph as `entra.delta` sees it, straight on the simulated feeds."""
+
+    root = ROOT
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def own(self, link: str) -> str:
+        return link
+
+    async def get(self, url: str, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
+        world = self._world
+        await world.before_graph(url)
+        world.note(f"GET {url[:60]}")
+        parts = urlsplit(url if url.startswith("https:") else f"{ROOT}/{url}")
+        path = parts.path.removeprefix("/v1.0/")
+        params = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        if path.startswith("users/") and path.endswith("/memberOf"):
+            parents = world.tenant.parents(path.split("/")[1])
+            return {"value": [{"@odata.type": p.sort.odata, "id": p.id} for p in parents]}
+        ask = Ask(method="GET", path=f"/{path}", params=params, base="https://graph.example")
+        try:
+            body = world.feeds.page(path.split("/")[0], ask)
+        except Refused as error:
+            codes = (error.code, *(str(v) for v in error.inner.values()))
+            if any(code.lower() in wire.EXPIRED_CODES for code in codes):
+                raise DeltaExpired(error.message) from error
+            raise GraphRefused(error.message, status=error.status, codes=codes) from error
+        await world.after_graph(url)
+        return body
+
+
+class World:
+    """One history: a seed, a tenant, products, and one engine at a time."""
+
+    def __init__(
+        self, seed: int, path: Path, *, policy: Policy | None = None, faults: bool = False
+    ) -> None:
+        self.seed = seed
+        self.path = path
+        self.random = random.Random(f"world {seed}")
+        self.loop = SeededLoop(seed)
+        self.clock = SimClock(self.loop, START)
+        self.trace: list[str] = []
+        self.faulty = faults
+        self.dead = False
+        self.tenant = Tenant(clock=self.clock, seed=seed)
+        self.feeds = DeltaFeeds(
+            self.tenant, oddities=Oddities(page_size=5, member_slice=4), seed=seed
+        )
+        self.policy = policy or Policy(scope=SCOPE_RULES)
+        self.products: dict[str, Memory] = {}
+        self.watch: list[Callable[[str, str, str], None]] = []
+        self.foreign: set[str] = set()  # usernames of accounts that are not ours
+        self.by_hand: dict[str, set[tuple[str, str]]] = {}  # memberships that a person made
+        for name, able in (("marked", ABLE), ("plain", PLAIN)):
+            self.products[name] = self._product(name, able)
+        # One life of the engine:
+        self.store: Store
+        self.pull: Pull
+        self.targets: dict[str, Reconcile] = {}
+        self.tasks: list[asyncio.Task[Any]] = []
+        self._connections: list[sqlite3.Connection] = []
+        self.lives = 0
+
+    # Interleaving ---------------------------------------------------------------------------------
+
+    def note(self, what: str) -> None:
+        """One line of the trace."""
+        if not self.dead:
+            self.trace.append(f"{self.loop.moment:.3f} {what}")
+
+    def breathe(self) -> None:
+        """The dead do nothing."""
+        if self.dead:
+            raise Gone
+
+    async def pause(self) -> None:
+        """Let others go first, perhaps."""
+        for _ in range(self.random.choice((0, 0, 1, 2))):
+            await asyncio.sleep(0)
+        self.breathe()
+
+    def draw(self, chance: float) -> bool:
+        """Whether a fault strikes now."""
+        return self.faulty and self.random.random() < chance
+
+    # Graph ----------------------------------------------------------------------------------------
+
+    async def before_graph(self, url: str) -> None:
+        await self.pause()
+        await asyncio.sleep(self.random.choice((0.0, 0.01, 0.2)))
+        self.breathe()
+        if self.draw(0.04):
+            raise SourceUnavailable("503", retry_after=self.random.choice((None, 1.0, 30.5)))
+
+    async def after_graph(self, url: str) -> None:
+        await asyncio.sleep(self.random.choice((0.0, 0.01)))
+        self.breathe()
+        if self.draw(0.02):
+            raise SourceUnavailable("the connection was reset")
+
+    # Products -------------------------------------------------------------------------------------
+
+    def _product(self, name: str, able: Capabilities) -> Memory:
+        async def faults(when: str, method: str) -> None:
+            await self.pause()
+            await asyncio.sleep(self.random.choice((0.0, 0.01, 0.05)))
+            self.breathe()
+            self.note(f"{name} {when} {method}")
+            for watch in self.watch:
+                watch(name, when, method)
+            if trouble := self._trouble(name, when, method):
+                raise trouble
+
+        return Memory(name, capabilities=able, faults=faults)
+
+    def _trouble(self, name: str, when: str, method: str) -> TargetError | None:
+        write = method.split("_")[0] in {
+            "create",
+            "update",
+            "rename",
+            "set",
+            "mark",
+            "delete",
+            "add",
+            "remove",
+        }
+        if when == "after":
+            if self.draw(0.03 if write else 0.01):
+                return TargetUnavailable("the answer was lost", target=name)
+            return None
+        if self.draw(0.02):
+            return TargetUnavailable("429", target=name, retry_after=2.5)
+        if write and self.draw(0.02):
+            return ChangeRejected("HTTP 500", target=name, status=500, doubtful=True)
+        if write and self.draw(0.01):
+            return ChangeRejected("no", target=name, status=400)
+        return None
+
+    # Lives ----------------------------------------------------------------------------------------
+
+    async def _open(self, connect: Callable[[], sqlite3.Connection]) -> Runner:
+        db = connect()
+        self._connections.append(db)
+        return InLoop(self, db)
+
+    async def start(self) -> None:
+        """The engine comes to life on what the file remembers."""
+        self.lives += 1
+        self.note(f"life {self.lives}")
+        self.store = await open_store(self.path, exclusive=False, opener=self._open)
+        source = Delta(
+            SimGraph(self),  # type: ignore[arg-type]
+            user_properties=USER_PROPERTIES,
+            group_properties=GROUP_PROPERTIES,
+        )
+        self.pull = Pull(
+            source,
+            self.store,
+            self.clock,
+            selected=SELECTED,
+            poll_seconds=30.0,
+            on_advance=self._advanced,
+        )
+        self.targets = {}
+        for name, product in self.products.items():
+            row = await self.store.write(lambda db, n=name: targets.ensure(db, n, "memory"))
+            self.targets[name] = Reconcile(
+                product,
+                self.policy,
+                self.store,
+                self.clock,
+                t=row.t,
+                instance="sim",
+                policy_digest="p1",
+                concurrency=3,
+                signed_in_as=frozenset,
+                signs_in_as=lambda name, account: None,
+                mirror_revision=lambda: self.pull.state.revision,
+            )
+
+    def run_loops(self) -> None:
+        """The daemon's loops."""
+        self.tasks = [
+            self.loop.create_task(self.pull.run(), name="pull"),
+            *(self.loop.create_task(t.run(), name=n) for n, t in self.targets.items()),
+        ]
+
+    def _advanced(self, revision: int, seen_at: float) -> None:
+        for target in self.targets.values():
+            target.advanced(revision, seen_at)
+
+    def bury(self) -> None:
+        """The process is gone: what was committed stays, nothing else."""
+        self.dead = True
+        for db in self._connections:
+            if db.in_transaction:
+                db.rollback()
+        for _ in range(1000):
+            rest = [t for t in asyncio.all_tasks(self.loop) if not t.done()]
+            if not rest:
+                break
+            for task in rest:
+                task.cancel()
+            self.loop.run_until_complete(asyncio.sleep(0))
+        else:
+            raise AssertionError(f"these tasks outlive their cancellation: {rest}")
+        for task in self.tasks:
+            if task.done() and not task.cancelled():
+                task.exception()
+        for db in self._connections:
+            db.close()
+        self._connections.clear()
+        self.tasks = []
+        self.dead = False
+
+    def close(self) -> None:
+        self.bury()
+        self.loop.close()
