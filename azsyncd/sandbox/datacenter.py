@@ -101,7 +101,7 @@ class DataCenter(Product):
             self.people.add_member(group, person)
         return person
 
-    def edit_user(self, name: str, **values: Any) -> None:
+    def edit_user(self, name: str, /, **values: Any) -> None:
         """Change an account by hand; `name=` renames it."""
         person = self._the(name)
         if "name" in values:
