@@ -26,6 +26,10 @@ KINDS: tuple[Kind, ...] = ("credential", "file", "env")
 
 CREDENTIALS = Path("/etc/azsyncd/credentials")
 
+FROM_DIRECTORY = "credentials_"
+"""What systemd puts before the names of files that it loads from the directory above: the unit says
+LoadCredential=credentials:/etc/azsyncd/credentials."""
+
 HOW = "write {credential: NAME}, {file: PATH} or {env: NAME} instead"
 
 SCHEMA: dict[str, Any] = {
@@ -74,8 +78,9 @@ class Secret:
         if self.kind == "file":
             return Path(self.name)
         given = environment.get("CREDENTIALS_DIRECTORY", "")
-        if given and (path := Path(given) / self.name).exists():
-            return path
+        for name in (self.name, FROM_DIRECTORY + self.name) if given else ():
+            if (path := Path(given) / name).exists():
+                return path
         return CREDENTIALS / self.name
 
     def read(self, environment: Mapping[str, str] = os.environ) -> str:
@@ -134,7 +139,8 @@ class Secret:
     def _how_to_add(self) -> str:
         if self.kind == "file":
             return "create it, readable for azsyncd's user alone"
-        return f"put it into {CREDENTIALS / self.name}, or name it in LoadCredential= of the unit"
+        path = CREDENTIALS / self.name
+        return f"put it into {path} (the unit's LoadCredential= takes it at the next start)"
 
     # For the schema -----------------------------------------------------------------------------
 
