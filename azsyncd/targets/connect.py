@@ -11,6 +11,7 @@ from azsyncd.clock import Clock
 from azsyncd.errors import ConfigError, Problem
 from azsyncd.http import Limits, Peer
 from azsyncd.targets.base import Target
+from azsyncd.targets.confluence import Confluence
 from azsyncd.targets.crowd import Crowd
 from azsyncd.targets.jira import Jira
 
@@ -90,4 +91,6 @@ def connect(
         )
     if type == "crowd":
         return Crowd(name, peer, instance=instance, attributes=attributes, secret=secret)
+    if type == "confluence":
+        return Confluence(name, peer, clock=clock, secret=secret, product_access=product_access)
     raise ConfigError([Problem(key="type", message=f"{type} is not yet available")])

@@ -124,7 +124,7 @@ class GroupCalls(ConfluenceState):
         group = self.people.group(name)
         return [
             {
-                "operation": {"operation": operation, "targetType": target},
+                "operation": {"operationKey": operation, "targetType": target},
                 "subject": self.group_json(ask, group) if group else {},
             }
             for operation, target in operations
