@@ -100,7 +100,12 @@ class TargetStatus(TypedDict):
     budgets: dict[str, dict[str, float | None]]  # class → {allowance, spent}
     last_success_at: str | None
     inventory_at: str | None
-    paused: dict[str, Any] | None  # {reason, by, until}
+    paused: dict[str, Any] | None  # {reason, by, since, until}
+    step: str  # what it does now, "" = nothing; with how much of it is done
+    done: int
+    total: int | None
+    leavers_with_access: int
+    foreign_members: int
 
 
 class StatusResult(TypedDict):

@@ -94,6 +94,11 @@ class Keeper:
         self._wake = asyncio.Event()
         self._lock = asyncio.Lock()
 
+    async def load(self) -> None:
+        """Remember those that were kept: for questions before `run` runs."""
+        async with self._lock:
+            await self._load()
+
     def secrets(self) -> Mapping[str, str]:
         """The clientState of each of our subscriptions, by id."""
         return {kept.id: kept.client_state for kept in self._kept.values()}

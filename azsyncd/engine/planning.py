@@ -225,6 +225,15 @@ class Planning:
         facts = facts_.group_facts(db, self.t, n, group, name)
         return plan_group(replace(facts, followed=followed), desk)
 
+    def judge_group(self, db: Connection, n: int, group: Group) -> tuple[GroupPlan, str, str]:
+        """For `explain`: the group's plan, the scope's verdict, and its evidence."""
+        desk = self.desk(db)
+        base = replace(
+            facts_.group_facts(db, self.t, n, group, None), followed=self._followed(db, n)
+        )
+        verdict, why = in_scope(base, desk)
+        return self._group_plan(db, n, group, desk), verdict.value, why
+
     def draft_groups(self, db: Connection, draft: Draft, numbers: Iterable[int]) -> set[int]:
         """Plan these groups and whoever shares a name with them; returns the groups whose members
         are affected: they entered or left the scope, or can be filled only now."""

@@ -225,6 +225,7 @@ class Reconcile:
                 await self._settle_pending()
             due = full or row.full_due or row.policy != self._policy_digest
             if due or row.inventory == 0:
+                await self.prepare(anew=True)
                 await self._mark_full_due()
                 await self.take_inventory(tell)
                 due = True
@@ -277,9 +278,10 @@ class Reconcile:
     async def _mark_full_due(self) -> None:
         await self._store.write(lambda db: targets.update(db, self.t, full_due=1))
 
-    async def prepare(self) -> Capabilities:
-        """Ask what the product can do, and whether it is the one that we know (rule 25)."""
-        if self.capabilities is not None:
+    async def prepare(self, *, anew: bool = False) -> Capabilities:
+        """Ask what the product can do, and whether it is the one that we know (rule 25); once, or
+        `anew`: seats, rights and versions change."""
+        if self.capabilities is not None and not anew:
             return self.capabilities
         capabilities = await self.target.probe()
         fingerprint = await self.target.fingerprint()

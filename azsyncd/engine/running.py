@@ -13,6 +13,7 @@ import hashlib
 import json
 import secrets
 from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 import structlog
 
@@ -62,6 +63,7 @@ STOP_SECONDS = 20.0
 """What is in flight is finished within this time when the daemon stops or reloads."""
 
 DAY = 86400.0
+T = TypeVar("T")
 GRAPH_LIMITS = Limits(concurrency=4, requests_per_second=50.0, timeout=60.0)
 
 
@@ -120,6 +122,7 @@ class Running:
         await running._bind()
         try:
             running._build_source()
+            running.pull.state.revision = await store.read(mirror.revision)
             await running._build_targets(opened)
         except BaseException:
             await running.close()
@@ -379,24 +382,37 @@ class Running:
         for reconcile in self.reconciles.values():
             reconcile.bell.ring("full")
 
+    async def dry(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` in a transaction that is taken back: a question that may write on its way."""
+        kept: list[T] = []
+
+        def ask(db: Connection) -> None:
+            kept.append(work(db))
+            raise _TakenBack
+
+        with contextlib.suppress(_TakenBack):
+            await self.store.write(ask)
+        return kept[0]
+
+    async def refresh_revision(self) -> None:
+        """The mirror moved on by a decision, without a round."""
+        revision = await self.store.read(mirror.revision)
+        if revision > self.pull.state.revision:
+            self.pull.state.revision = revision
+            self._advanced(revision, self.clock.monotonic())
+
     async def crawl_for(self, selected: mirror.Selected) -> None:
         """Read another selection beside the running feed (rule 5)."""
         self.pull.crawl_with(delta_for(self.graph, selected), selected)
 
     # Now and then -------------------------------------------------------------------------------
 
-    async def needs_full_sync(self) -> str | None:
-        """Why a full sync is due at start-up; None = it is not (rule 41). What the reading itself
-        knows (never completed, links too old) is not asked here."""
-        cron, zone = self.config.schedule.full_sync, self.config.schedule.timezone
-        ran, digest = await self.store.read(
-            lambda db: (get_meta(db, "cron_slot"), get_meta(db, "config_digest"))
-        )
-        if digest is not None and digest != self.loaded.digest:
-            return "the configuration has changed"
-        if schedule.is_due(cron, zone, self.clock.now(), ran):
-            return "the last slot was missed"
-        return None
+    async def config_changed(self) -> bool:
+        """Whether the file says something else than when it was last in force: then everything is
+        read and compared anew (rule 41). Slots that were missed are seen by the schedule, links
+        that are too old by the reading itself."""
+        digest = await self.store.read(lambda db: get_meta(db, "config_digest"))
+        return digest is not None and digest != self.loaded.digest
 
     async def remember_config(self) -> None:
         """This file is in force now."""
@@ -473,6 +489,10 @@ class Running:
         return await self.store.read(
             lambda db: budgets_of(db, reconcile.t, reconcile.policy, reconcile.window_start())
         )
+
+
+class _TakenBack(Exception):
+    """Ends a transaction that was only a question."""
 
 
 class Book:

@@ -236,6 +236,16 @@ def held_of(db: sqlite3.Connection, t: int, n: int) -> list[sqlite3.Row]:
     ).fetchall()
 
 
+def id_of(db: sqlite3.Connection, n: int) -> str:
+    """The object id behind a number."""
+    return str(db.execute("SELECT id FROM object WHERE n = ?", (n,)).fetchone()["id"])
+
+
+def member_count(db: sqlite3.Connection, n: int) -> int:
+    """The direct members of a group in Entra."""
+    return int(db.execute("SELECT count(*) FROM member WHERE parent = ?", (n,)).fetchone()[0])
+
+
 def name_of(db: sqlite3.Connection, n: int) -> str:
     """How to speak of an object: UPN or display name as Entra spells it."""
     row = db.execute(

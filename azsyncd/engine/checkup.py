@@ -1,0 +1,213 @@
+"""`azsyncd check`: a line for each thing that must be right, with what to do if it is not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+from azsyncd.clock import iso
+from azsyncd.engine.reconcile import Reconcile
+from azsyncd.engine.running import DAY, Running
+from azsyncd.entra.permissions import examine
+from azsyncd.errors import AzsyncdError, TargetError
+from azsyncd.model.accounts import Capabilities, InvalidValue
+from azsyncd.operations import CheckLine, Progress, Tell
+from azsyncd.plan.expressions import ExpressionFailed, Unread
+from azsyncd.state import facts
+from azsyncd.state.store import Connection
+
+_SOON = 60 * DAY
+_EXAMPLES = 5
+_BATCH = 500
+
+
+async def check(running: Running, tell: Tell | None = None) -> list[CheckLine]:
+    """Ask everything; what fails does not keep the rest from being asked."""
+    lines = [_line("config", "warning", str(each)) for each in running.loaded.warnings]
+    lines += _secrets(running)
+    _step(tell, "Asking Entra", 0, 1)
+    webhook = running.keeper is not None
+    for finding in await examine(running.graph, running.tokens, running.delta, webhook):
+        lines.append(_line("entra", finding.verdict, finding.message, finding.hint))
+    _step(tell, "Asking Entra", 1, 1)
+    lines += await _credentials(running)
+    total = len(running.reconciles)
+    for done, (name, reconcile) in enumerate(running.reconciles.items()):
+        _step(tell, "Asking the products", done, total)
+        lines += await _target(name, reconcile)
+    _step(tell, "Asking the products", total, total)
+    lines += _same_accounts(running)
+    lines += _notifications(running)
+    for name, reconcile in running.reconciles.items():
+        lines += await _templates(running, name, reconcile, tell)
+    if not running.config.alerts:
+        lines.append(
+            _line(
+                "alerts",
+                "warning",
+                "nobody is told when something is wrong",
+                "watch azsyncd_target_up, azsyncd_holds and azsyncd_last_round_timestamp_seconds",
+            )
+        )
+    return lines
+
+
+def _line(subject: str, verdict: str, message: str, hint: str = "") -> CheckLine:
+    return CheckLine(subject=subject, verdict=verdict, message=message, hint=hint)
+
+
+def _step(tell: Tell | None, step: str, done: int, total: int) -> None:
+    if tell is not None:
+        tell(Progress(step=step, done=done, total=total))
+
+
+def _secrets(running: Running) -> Iterator[CheckLine]:
+    for key, secret in running.config.secrets():
+        for warning in secret.warnings():
+            yield _line("config", "warning", f"{key}: {warning}")
+
+
+async def _credentials(running: Running) -> list[CheckLine]:
+    lines = []
+    now = running.clock.now()
+    for name, end in (await running.look_at_credentials()).items():
+        subject = name if name == "entra" else f"{name}"
+        if end is None:
+            hint = (
+                "grant Application.Read.All, or write expires_on"
+                if name == "entra"
+                else "write auth.expires_on, if it ends at all"
+            )
+            lines.append(_line(subject, "warning", "the end of its credential is not known", hint))
+        elif end <= now:
+            lines.append(_line(subject, "failed", f"its credential ended on {iso(end)}",
+                               "make a new one, put it in place, and reload"))  # fmt: skip
+        else:
+            days = int((end - now) / DAY)
+            verdict = "ok" if end - now > _SOON else "warning"
+            hint = "" if verdict == "ok" else "make a new one in time"
+            lines.append(
+                _line(subject, verdict, f"its credential ends in {days} days ({iso(end)})", hint)
+            )
+    return lines
+
+
+async def _target(name: str, reconcile: Reconcile) -> list[CheckLine]:
+    try:
+        capabilities = await reconcile.prepare(anew=True)
+        await reconcile.target.ask()
+    except TargetError as error:
+        return [_line(name, "failed", error.message, error.hint)]
+    lines = [_line(name, "ok", _who(reconcile, capabilities))]
+    lines += [_line(name, "warning", warning) for warning in capabilities.warnings]
+    for directory in capabilities.directories:
+        writable = {True: "can be written", False: "is read-only", None: ""}[directory.writable]
+        told = ", ".join(part for part in (directory.kind, writable) if part)
+        verdict = "warning" if directory.writable is False else "ok"
+        lines.append(
+            _line(name, verdict, f"directory {directory.name}" + (f": {told}" if told else ""))
+        )
+    for seat in capabilities.seats:
+        if seat.remaining is None:
+            lines.append(_line(name, "ok", f"{seat.application}: unlimited seats"))
+        elif seat.remaining > 0:
+            lines.append(
+                _line(
+                    name, "ok", f"{seat.application}: {seat.remaining} of {seat.total} seats free"
+                )
+            )
+        else:
+            lines.append(
+                _line(name, "warning", f"{seat.application}: no seat is free", "free or buy seats")
+            )
+    for ability, instead in sorted(capabilities.instead.items()):
+        lines.append(_line(name, "warning", f"it cannot do: {ability.replace('_', ' ')}", instead))
+    return lines
+
+
+def _who(reconcile: Reconcile, capabilities: Capabilities) -> str:
+    version = f" {capabilities.version}" if capabilities.version else ""
+    account = f", signed in as {capabilities.signed_in_as}" if capabilities.signed_in_as else ""
+    listing = "" if capabilities.lists_all_accounts else ", which does not list all its accounts"
+    return f"{reconcile.target.type}{version}{account}{listing}"
+
+
+def _same_accounts(running: Running) -> Iterator[CheckLine]:
+    """Jira on Crowd: two targets with the same accounts (rule 25)."""
+    crowds = [n for n, r in running.reconciles.items() if r.target.type == "crowd"]
+    for name, reconcile in running.reconciles.items():
+        if name in crowds or reconcile.capabilities is None:
+            continue
+        kinds = {each.kind.casefold() for each in reconcile.capabilities.directories}
+        if crowds and any("crowd" in kind for kind in kinds):
+            yield _line(
+                name, "warning", f"its accounts seem to come from Crowd ({', '.join(crowds)})",
+                "sync one of the two, or the two will write the same accounts",
+            )  # fmt: skip
+
+
+def _notifications(running: Running) -> Iterator[CheckLine]:
+    if running.keeper is None:
+        yield _line(
+            "notifications", "ok",
+            f"off: azsyncd asks Entra every {running.config.schedule.delta_poll:g} s",
+        )  # fmt: skip
+        return
+    problems = running.keeper.problems()
+    for resource, error in problems.items():
+        yield _line("notifications", "failed", f"{resource}: {error.message}", error.hint)
+    if not problems:
+        kept = ", ".join(f"{k.resource} until {iso(k.expires_at)}" for k in running.keeper.kept())
+        yield _line("notifications", "ok", kept or "subscriptions are made when the daemon runs")
+
+
+async def _templates(
+    running: Running, name: str, reconcile: Reconcile, tell: Tell | None
+) -> list[CheckLine]:
+    """Every template and expression against everybody in the mirror."""
+    numbers = await running.store.read(lambda db: facts.every(db, "user"))
+    if not numbers:
+        return [_line(name, "ok", "templates are tried when Entra has been read once")]
+    failures: dict[str, int] = {}
+    examples: list[str] = []
+    for start in range(0, len(numbers), _BATCH):
+        batch = numbers[start : start + _BATCH]
+        found = await running.dry(lambda db, b=batch: _failing(db, reconcile, b))  # type: ignore[misc]
+        for who, why in found:
+            failures[why] = failures.get(why, 0) + 1
+            if len(examples) < _EXAMPLES:
+                examples.append(f"{who}: {why}")
+        _step(tell, f"{name}: trying templates", start + len(batch), len(numbers))
+        await asyncio.sleep(0)
+    if not failures:
+        return [_line(name, "ok", f"templates work for all {len(numbers)} users")]
+    total = sum(failures.values())
+    return [
+        _line(
+            name,
+            "warning",
+            f"templates fail for {total} users, who wait: {'; '.join(examples)}",
+            "azsyncd plan lists them all as invalid_value or undecided",
+        )
+    ]
+
+
+def _failing(db: Connection, reconcile: Reconcile, numbers: list[int]) -> list[tuple[str, str]]:
+    planning = reconcile.planning
+    if not planning.ready:
+        planning.learn_groups(db)
+    desk = planning.desk(db)
+    failing = []
+    for base in facts.bases(db, numbers):
+        if not base.user.properties or base.user.presence.value != "present":
+            continue
+        if desk.users.verdict(base.user, base.groups, desk.scope).verdict.value != "in":
+            continue
+        try:
+            desk.mapping.active(base.user)
+            desk.mapping.account(base.user)
+        except (Unread, ExpressionFailed, InvalidValue) as error:
+            failing.append((base.user.name, str(error)))
+        except AzsyncdError as error:
+            failing.append((base.user.name, error.message))
+    return failing

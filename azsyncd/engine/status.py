@@ -1,0 +1,178 @@
+"""`azsyncd status`: how everything stands, and what is wrong, in one answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from azsyncd import __version__
+from azsyncd.clock import iso
+from azsyncd.engine.reconcile import Reconcile
+from azsyncd.engine.running import DAY, Running
+from azsyncd.operations import StatusResult, TargetStatus
+from azsyncd.state import questions, targets
+from azsyncd.state.store import Connection, get_meta
+
+_SOON = 14 * DAY
+"""A credential that ends within this time is a problem."""
+
+
+async def status_of(
+    running: Running, live: bool, since: float | None, config: dict[str, Any]
+) -> StatusResult:
+    """Put it together; nobody outside is asked."""
+    told = [await _target(running, name, each, live) for name, each in running.reconciles.items()]
+    entra = await _entra(running, live)
+    if running.keeper is not None:
+        await running.keeper.load()
+    kept = running.keeper.kept() if running.keeper else ()
+    ends = running.credential_ends or await running.look_at_credentials(ask_graph=False)
+    credentials = [_credential(running, name, end) for name, end in ends.items()]
+    open_holds = await running.store.read(questions.open_holds)
+    known = await running.store.read(targets.all_targets)
+    left = [row.name for row in known if row.name not in running.reconciles]
+    problems = _problems(running, config, entra, told, credentials)
+    health = "unhealthy" if problems else "held" if open_holds else "healthy"
+    if open_holds:
+        problems.append(f"{open_holds} held: azsyncd holds shows what waits for a decision")
+    problems += [
+        f"the state knows the target {name!r}, which is not in the file: nothing is written there"
+        for name in left
+    ]
+    return StatusResult(
+        health=health,
+        problems=problems,
+        version=__version__,
+        instance=running.config.instance,
+        running=live,
+        since=iso(since),
+        config={"file": str(running.loaded.path or ""), **config},
+        entra=entra,
+        subscriptions=[
+            {"resource": k.resource, "id": k.id, "expires_at": iso(k.expires_at)} for k in kept
+        ],
+        credentials=credentials,
+        holds=open_holds,
+        targets=told,
+    )
+
+
+async def _entra(running: Running, live: bool) -> dict[str, Any]:
+    def ask(db: Connection) -> tuple[tuple[int, int, int], int, float | None, float | None]:
+        return (
+            questions.mirror_counts(db),
+            int(get_meta(db, "revision", 0)),
+            get_meta(db, "last_round_at"),
+            get_meta(db, "full_sync_at"),
+        )
+
+    (users, groups, edges), revision, round_at, full_at = await running.store.read(ask)
+    state = running.pull.state
+    return {
+        "tenant_id": running.config.entra.tenant_id,
+        "state": state.state if live else "not running",
+        "detail": state.detail,
+        "hint": state.hint,
+        "users": users,
+        "groups": groups,
+        "memberships": edges,
+        "revision": revision,
+        "last_round_at": iso(state.last_round_at or round_at),
+        "last_full_sync_at": iso(full_at),
+        "crawl": {"pages": state.crawl_pages, "objects": state.crawl_items}
+        if state.crawling
+        else None,
+    }
+
+
+async def _target(running: Running, name: str, reconcile: Reconcile, live: bool) -> TargetStatus:
+    row = await running.store.read(lambda db: targets.get(db, reconcile.t))
+    ours = running.signed_in_as()
+    counts = await running.store.read(
+        lambda db: questions.target_counts(db, reconcile.t, row.revision, ours)
+    )
+    state = reconcile.state
+    detail = " — ".join(part for part in (state.detail, state.hint) if part)
+    paused = dict(row.paused) if row.paused else None
+    if paused is not None:
+        until = paused.get("until")
+        if until is not None and until <= running.clock.now():
+            paused = None
+        else:
+            paused = {**paused, "until": iso(until), "since": iso(paused.get("since"))}
+    shown = state.state
+    if not live:
+        shown = "paused" if paused else "idle"
+        if row.first_contact == "open":
+            shown = "first_contact"
+    capabilities = reconcile.capabilities
+    return TargetStatus(
+        target=name,
+        type=row.type,
+        state=shown,
+        detail=detail,
+        version=capabilities.version if capabilities else "",
+        mode=reconcile.policy.mode.value,
+        lag_seconds=round(running.lag_of(reconcile), 3),
+        behind=counts.behind,
+        linked_accounts=counts.accounts,
+        linked_groups=counts.groups,
+        failing=counts.failing,
+        withheld=counts.withheld,
+        holds=counts.holds,
+        unexplained=counts.unexplained,
+        budgets={k: dict(v) for k, v in (await running.budgets(reconcile)).items()},
+        last_success_at=iso(row.success_at),
+        inventory_at=iso(row.inventory_at),
+        paused=paused,
+        step=state.step,
+        done=state.done,
+        total=state.total,
+        leavers_with_access=counts.leavers_with_access,
+        foreign_members=counts.foreign_members,
+    )
+
+
+def _credential(running: Running, name: str, end: float | None) -> dict[str, Any]:
+    days = None if end is None else int((end - running.clock.now()) // DAY)
+    return {"credential": name, "expires_at": iso(end), "days": days}
+
+
+def _problems(
+    running: Running,
+    config: dict[str, Any],
+    entra: dict[str, Any],
+    told: list[TargetStatus],
+    credentials: list[dict[str, Any]],
+) -> list[str]:
+    """One line each, with what to do."""
+    found = []
+    if not config.get("last_reload_ok", True):
+        found.append(
+            "the configuration file on disk was rejected: azsyncd check --offline says why"
+        )
+    if entra["state"] in ("down", "refused"):
+        found.append(_joined(f"Entra: {entra['detail']}", entra["hint"]))
+    if running.pull.state.failed_crawls >= 3:
+        found.append("Entra could not be read completely three times in a row: look into the log")
+    for row in told:
+        if row["state"] in ("down", "refused"):
+            found.append(f"{row['target']}: {row['detail']}")
+        if row["failing"]:
+            found.append(
+                f"{row['target']}: {row['failing']} refused by the product:"
+                f" azsyncd accounts --failing --target {row['target']}"
+            )
+        if row["leavers_with_access"]:
+            found.append(f"{row['target']}: {row['leavers_with_access']} leavers still have access")
+    for credential in credentials:
+        days = credential["days"]
+        if days is not None and days * DAY < _SOON:
+            when = f"ends in {days} days" if days >= 0 else "has ended"
+            found.append(f"the credential of {credential['credential']} {when}: make a new one")
+    for problem in running.keeper.problems().values() if running.keeper else ():
+        found.append(_joined(f"notifications: {problem.message}", problem.hint))
+    return found
+
+
+def _joined(*parts: str) -> str:
+    return " — ".join(part for part in parts if part)
