@@ -182,7 +182,7 @@ async def open_store(path: Path, *, exclusive: bool = True, opener: Open = in_th
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
         lock = _lock(path) if exclusive else None
         if not path.exists():
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+            os.close(_opened(path))
     except OSError as error:
         raise StateError(
             f"the database {path} cannot be created: {error.strerror}",
@@ -200,7 +200,7 @@ async def open_store(path: Path, *, exclusive: bool = True, opener: Open = in_th
 
 
 def _lock(path: Path) -> int:
-    handle = os.open(f"{path}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    handle = _opened(path.with_name(f"{path.name}.lock"))
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -209,6 +209,20 @@ def _lock(path: Path) -> int:
             f"the database {path} is in use by another azsyncd",
             "stop it first, or use the commands that talk to it (azsyncd status)",
         ) from None
+    return handle
+
+
+def _opened(path: Path) -> int:
+    """Open a file, and create it for whom its folder belongs to: the database that root's command
+    line made first would be read-only for the service. What stands there keeps its owner."""
+    flags = os.O_RDWR | os.O_CLOEXEC
+    try:
+        handle = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return os.open(path, flags)
+    if os.geteuid() == 0:
+        folder = path.parent.stat()
+        os.fchown(handle, folder.st_uid, folder.st_gid)
     return handle
 
 
