@@ -144,7 +144,6 @@ def _adopt(facts: UserFacts, wanted: Account, found: Matched, desk: Desk) -> Use
     account = found.account
     assert account is not None
     reason = Reason.ADOPTED
-    adopt = _change(facts, Kind.ADOPT, reason, Phase.ACCOUNTS, account, account, rank=-1)
     link = AccountLink(
         object_id=facts.user.id,
         origin="adopted",  # type: ignore[arg-type]  # a StrEnum's value
@@ -153,6 +152,10 @@ def _adopt(facts: UserFacts, wanted: Account, found: Matched, desk: Desk) -> Use
         written=account,
     )
     rest = _linked(replace(facts, link=link, account=account), link, wanted, desk, reason)
+    # Before whatever follows of it: an account that is deactivated must be ours first.
+    first = min((change.phase for change in rest.changes), default=Phase.ACCOUNTS)
+    phase = min(first, Phase.ACCOUNTS)
+    adopt = _change(facts, Kind.ADOPT, reason, phase, account, account, rank=-1)
     return replace(
         rest,
         changes=(adopt, *rest.changes),
