@@ -29,6 +29,7 @@ LIFETIME_SECONDS = 7 * 86400.0
 """How long a link of a directory feed is good for."""
 
 MOST_IDS = 50
+_ELSEWHERE = "https://graph.attacker.example"
 _MOST_ROUNDS = 64
 
 
@@ -63,7 +64,7 @@ class DeltaFeeds:
         self._queries: list[Query] = []
         self._rounds: OrderedDict[int, Round] = OrderedDict()
         self._issued = 0
-        self._frozen: int | None = None
+        self._frozen: dict[str, int] = {}
         self._expired = {"d": _Expired(), "s": _Expired()}
 
     # Switches -----------------------------------------------------------------------------------
@@ -77,13 +78,13 @@ class DeltaFeeds:
         """Every nextLink handed out so far is dead; deltaLinks live on."""
         self._expired["s"] = _Expired(self._issued, "page_token")
 
-    def freeze(self) -> None:
-        """Changes from now on do not reach the feeds: replication stands still."""
-        self._frozen = self.tenant.seq
+    def freeze(self, *feeds: str) -> None:
+        """Changes from now on do not reach these feeds (or both): replication stands still."""
+        self._frozen.update(dict.fromkeys(feeds or ("users", "groups"), self.tenant.seq))
 
     def thaw(self) -> None:
         """Replication goes on."""
-        self._frozen = None
+        self._frozen.clear()
 
     # Answering ----------------------------------------------------------------------------------
 
@@ -130,12 +131,18 @@ class DeltaFeeds:
         return self._page(walk, self._issued, 0, ask)
 
     def _page(self, walk: Round, number: int, position: int, ask: Ask) -> dict[str, Any]:
+        if position == self.oddities.broken_page:
+            raise Refused(504, "UnknownError", "The request timed out.")
         query = self._queries[walk.query]
-        value = [self._shown(query, piece, walk, ask) for piece in walk.pages[position]]
+        show = self._limited if self._is_limited(query.feed, position) else self._shown
+        value = [show(query, piece, walk, ask) for piece in walk.pages[position]]
         names = ",".join(query.names)
         root = f"{ask.base}/v1.0"
         body: dict[str, Any] = {"@odata.context": f"{root}/$metadata#{query.feed}({names})"}
         link, after = f"{root}/{query.feed}/delta", position + 1
+        if self.oddities.foreign_links:
+            self.oddities.foreign_links -= 1
+            link = f"{_ELSEWHERE}/v1.0/{query.feed}/delta"
         if self.oddities.loops and after == len(walk.pages):
             self.oddities.loops -= 1
             after = 0
@@ -155,10 +162,7 @@ class DeltaFeeds:
     def _shown(self, query: Query, piece: Piece, walk: Round, ask: Ask) -> dict[str, Any]:
         node = self.tenant.nodes[piece.id]
         if not node.living:
-            return {"id": node.id, "@removed": {"reason": "deleted" if node.purged else "changed"}}
-        style = self.oddities.limited.get(query.feed)
-        if style is not None:
-            return _limited(node, query, style)
+            return _removed(node)
         names: Iterable[str] = query.properties
         if walk.minimal and piece.names is not None:
             names = [name for name in names if name in piece.names]
@@ -172,6 +176,19 @@ class DeltaFeeds:
             members = self._members(node, piece)
             if members:
                 shown["members@delta"] = members
+        return shown
+
+    def _is_limited(self, feed: str, position: int) -> bool:
+        return feed in self.oddities.limited and position >= self.oddities.limited_from
+
+    def _limited(self, query: Query, piece: Piece, walk: Round, ask: Ask) -> dict[str, Any]:
+        """What is shown of an object whose kind the caller may not read any more."""
+        node = self.tenant.nodes[piece.id]
+        if not node.living:
+            return _removed(node)
+        shown: dict[str, Any] = {"@odata.type": node.sort.odata, "id": node.id}
+        if self.oddities.limited[query.feed] == "nulls":
+            shown.update(dict.fromkeys(query.properties))
         return shown
 
     def _shows_members(self, node: Node, ask: Ask) -> bool:
@@ -201,8 +218,8 @@ class DeltaFeeds:
 
     def _visible(self, feed: str) -> int:
         """Up to where changes have been replicated to this feed."""
-        until = self.tenant.seq if self._frozen is None else self._frozen
-        if self.oddities.lag:
+        until = self._frozen.get(feed, self.tenant.seq)
+        if self.oddities.lag and feed in self.oddities.lagging:
             limit = self.tenant.clock.now() - self.oddities.lag
             log = self.tenant.logs[feed]
             index = len(log)
@@ -256,7 +273,7 @@ class DeltaFeeds:
         if style == "resync_required":
             return Refused(400, "BadRequest", text, inner={"code": "resyncRequired"})
         if style in ("gone", "gone_elsewhere"):
-            base = ask.base if style == "gone" else "https://graph.attacker.example"
+            base = ask.base if style == "gone" else _ELSEWHERE
             where = f"{base}/v1.0/{feed}/delta?$deltatoken="
             return Refused(410, "syncStateNotFound", text, headers={"Location": where})
         return Refused(400, "syncStateNotFound", text)
@@ -281,9 +298,5 @@ def _age(shown: dict[str, Any], piece: Piece) -> None:
             shown[name] = value
 
 
-def _limited(node: Node, query: Query, style: str) -> dict[str, Any]:
-    """What is shown of an object whose kind the caller may not read any more."""
-    shown: dict[str, Any] = {"@odata.type": node.sort.odata, "id": node.id}
-    if style == "nulls":
-        shown.update(dict.fromkeys(query.properties))
-    return shown
+def _removed(node: Node) -> dict[str, Any]:
+    return {"id": node.id, "@removed": {"reason": "deleted" if node.purged else "changed"}}

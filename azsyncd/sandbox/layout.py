@@ -20,7 +20,7 @@ class Oddities:
     """What a tenant does to those who read it by delta; the defaults are a good day.
 
     `limited` maps a feed to `ids` or `nulls`: a permission was taken away, and the answer is still
-    a 200, with bare ids or with nulls.
+    a 200, with bare ids or with nulls; `limited_from` is the page from which on.
     """
 
     page_size: int = 200
@@ -35,8 +35,13 @@ class Oddities:
     keeps_each_change: bool = False  # a member who came and went is shown twice, not once
     dead_pages: int = 0  # so many of the next nextLinks are refused
     loops: int = 0  # so many times the last page leads back to the first
+    broken_page: int | None = None  # this page of each walk (0 = the first) fails for ever, by 504
+    foreign_links: int = 0  # so many of the next links lead to another host
+    unreliable_manager: bool = False  # a change of the manager alone is not reported
     lag: float = 0.0  # seconds until a change is replicated to the feeds
+    lagging: frozenset[str] = frozenset({"users", "groups"})  # the feeds that `lag` is for
     limited: dict[str, str] = field(default_factory=dict)
+    limited_from: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +134,12 @@ class Layout:
     def _is_tracked(self, query: Query, entry: Entry) -> bool:
         if entry.what is What.MEMBER:
             return "members" in query.names
-        return entry.what is not What.CHANGED or any(n in entry.before for n in query.names)
+        if entry.what is not What.CHANGED:
+            return True
+        names = set(entry.before)
+        if self._oddities.unreliable_manager:
+            names.discard("manager")
+        return any(name in names for name in query.names)
 
     def _take(self, touched: _Touched, entry: Entry) -> None:
         if entry.what is What.MEMBER:

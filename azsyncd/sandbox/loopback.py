@@ -13,15 +13,19 @@ from aiohttp import web
 async def serving(
     apps: Mapping[str, web.Application], *, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[str]:
-    """Serve `{"/jira": app, …}` on a free port; the address comes without a path.
+    """Serve `{"/jira": app, …}` on a free port; the address comes without a path. `{"/": app}`
+    serves one application at the root, where the login service must be.
 
     Example:
         async with serving({"/jira": jira.app()}) as address:
             ...  # jira is at f"{address}/jira"
     """
-    root = web.Application()
-    for path, app in apps.items():
-        root.add_subapp(path, app)
+    if set(apps) == {"/"}:
+        root = apps["/"]
+    else:
+        root = web.Application()
+        for path, app in apps.items():
+            root.add_subapp(path, app)
     runner = web.AppRunner(root, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     try:
