@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -103,8 +103,7 @@ class Secret:
                 raise self._missing("is not set", f"set {self.name} in the service's environment")
             return value.encode()
         try:
-            with path.open("rb") as file:
-                content = file.read(_LARGEST)
+            content = _content(path)
         except FileNotFoundError:
             raise self._missing(f"is not there: {path}", self._how_to_add()) from None
         except OSError as error:
@@ -184,6 +183,43 @@ class Secret:
         if kind == "env" and not name.isidentifier():
             raise ValueError("env must be the name of an environment variable")
         return cls(kind, name)
+
+
+_opened: dict[Path, int] = {}
+"""Files that were opened by root, before it became somebody who may not."""
+
+
+def keep_open(secrets: Iterable[Secret], environment: Mapping[str, str] = os.environ) -> None:
+    """For a process that is about to give up root: open what root alone may read.
+
+    What cannot be opened now is left out, and complained about when it is read.
+    """
+    for secret in secrets:
+        path = secret.path(environment)
+        if path is None or path in _opened:
+            continue
+        try:
+            _opened[path] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            continue
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path in _opened or path.exists()
+    except OSError:
+        return False  # a folder that we may not look into
+
+
+def _content(path: Path) -> bytes:
+    """As it is now; where only root may say that, as it was opened. Raises OSError."""
+    try:
+        with path.open("rb") as file:
+            return file.read(_LARGEST)
+    except PermissionError:
+        if path not in _opened:
+            raise
+        return os.pread(_opened[path], _LARGEST, 0)
 
 
 def secret_or_path(value: object) -> object:

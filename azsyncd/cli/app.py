@@ -1,0 +1,157 @@
+"""Every command under its name, and what becomes of errors and wrong usage."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from typer.core import TyperGroup
+
+from azsyncd.cli.accounts import accounts
+from azsyncd.cli.backup import backup
+from azsyncd.cli.check import check
+from azsyncd.cli.coming import COMING, coming
+from azsyncd.cli.configuration import configuration
+from azsyncd.cli.explain import explain
+from azsyncd.cli.history import history
+from azsyncd.cli.holds import approve, holds, reject, release
+from azsyncd.cli.options import GeneralConfig, finite
+from azsyncd.cli.output import (
+    INTERRUPTED,
+    USAGE,
+    OutputLost,
+    complain,
+    finish,
+    lost,
+    prepare,
+    warn,
+)
+from azsyncd.cli.pause import pause, resume
+from azsyncd.cli.plan import plan
+from azsyncd.cli.reload import reload
+from azsyncd.cli.run import run as run_daemon
+from azsyncd.cli.status import status
+from azsyncd.cli.subscriptions import subscriptions
+from azsyncd.cli.sync import sync
+from azsyncd.cli.version import version
+from azsyncd.errors import AzsyncdError
+
+_ORDER = (
+    *("demo", "run", "check", "plan", "sync", "status", "explain", "history", "accounts"),
+    *("holds", "approve", "reject", "release", "pause", "resume"),
+    *("reload", "config", "subscriptions", "backup", "version"),
+)
+"""As the help lists them: in the order in which one meets them."""
+
+
+class _InOrder(TyperGroup):
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+        return sorted(
+            self.commands, key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER)
+        )
+
+
+app = typer.Typer(
+    cls=_InOrder,
+    name="azsyncd",
+    help="Makes Atlassian products follow a Microsoft Entra ID tenant, almost as it changes.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+@app.callback()
+def _general(ctx: typer.Context, config: GeneralConfig = None) -> None:
+    ctx.obj = config
+
+
+@app.command()
+def demo(
+    users: Annotated[
+        int, typer.Option(min=10, max=100_000, metavar="N", help="Users of the tenant.")
+    ] = 1000,
+    minutes: Annotated[
+        float,
+        typer.Option(min=0, max=1440, callback=finite, metavar="M", help="How long changes go on."),
+    ] = 2.0,
+    once: Annotated[
+        bool, typer.Option("--once", help="For scripts: exit 0 only if all is equal in the end.")
+    ] = False,
+) -> None:
+    """Show it all at work on simulated systems.
+
+    The real daemon on a simulated tenant and simulated products: a first full sync, then a stream
+    of changes, each with the time that it took. There is nothing to configure.
+    """
+    from azsyncd.cli.demo import demo as show
+
+    raise typer.Exit(show(users=users, minutes=minutes, once=once))
+
+
+for each in (
+    check,
+    plan,
+    sync,
+    status,
+    explain,
+    history,
+    accounts,
+    approve,
+    reject,
+    release,
+    pause,
+    resume,
+    reload,
+    subscriptions,
+    backup,
+    version,
+):
+    app.command()(each)
+app.command("run")(run_daemon)
+app.add_typer(holds, name="holds")
+app.add_typer(configuration, name="config")
+for name in COMING:
+    app.command(
+        name,
+        hidden=True,
+        add_help_option=False,
+        context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    )(coming)
+
+
+def run(arguments: list[str]) -> int:
+    """Carry out one command line; the exit code."""
+    prepare()
+    try:
+        return finish(_carried_out(arguments))
+    except OutputLost as loss:
+        return lost(loss)
+
+
+def _carried_out(arguments: list[str]) -> int:
+    command = typer.main.get_command(app)
+    try:
+        result = command.main(arguments, prog_name="azsyncd", standalone_mode=False)
+    except typer.Abort:
+        warn("azsyncd: interrupted")
+        return INTERRUPTED
+    except AzsyncdError as error:
+        return complain(error)
+    except typer.TyperException as error:
+        return _wrong_usage(error)
+    return result if isinstance(result, int) else 0
+
+
+def _wrong_usage(error: typer.TyperException) -> int:
+    """What is wrong with the command line, and what it should look like."""
+    context: typer.Context | None = getattr(error, "ctx", None)
+    message = error.format_message().replace("Value error, ", "")
+    if context is None or message.startswith("Usage:"):
+        warn(message)  # `azsyncd` alone: its help is the message
+        return USAGE
+    warn(context.get_usage())
+    warn(f"Try '{context.command_path} --help' for help.\n")
+    warn(f"azsyncd: {message}")
+    return USAGE

@@ -1,0 +1,208 @@
+"""`azsyncd plan`: what would be written, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from azsyncd.cli.changes import COLUMNS, SIGNS, by_kind, examples, waiting_lines
+from azsyncd.cli.connect import ask, ask_daemon, is_running
+from azsyncd.cli.options import Config, Format, Full, Group, Target, User, config_of
+from azsyncd.cli.output import (
+    CHANGES,
+    FAILED,
+    HELD,
+    OK,
+    bold,
+    coloured,
+    count,
+    duration,
+    say,
+    say_csv,
+    say_json,
+    table,
+)
+from azsyncd.cli.progress import shown_progress
+from azsyncd.errors import AzsyncdError
+from azsyncd.operations import PlanResult, TargetPlan
+
+_EXITS = {"nothing": OK, "changes": CHANGES, "withheld": HELD, "failed": FAILED}
+
+
+def plan(
+    ctx: typer.Context,
+    target: Target = None,
+    full: Full = False,
+    user: User = None,
+    group: Group = None,
+    config: Config = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Not yet available.", hidden=True)
+    ] = None,
+    style: Format = "text",
+) -> None:
+    """Show what would be written, and why. Nothing is written to any product.
+
+    Exit code: 0 nothing to do, 2 changes, 3 only withheld ones, 1 failed.
+    """
+    if out is not None:
+        raise AzsyncdError("plan --out is not yet available", "use --format json > FILE to keep it")
+    file = config_of(ctx, config)
+    if config is not None:
+        _must_be_in_force(file)
+    with shown_progress() as tell:
+        result: PlanResult = ask(
+            file, "plan", target=target, full=full, user=user, group=group, tell=tell
+        )
+    if style == "json":
+        say_json(result)
+    elif style == "csv":
+        say_csv(COLUMNS, (row for each in result["targets"] for row in each["rows"]))
+    else:
+        for line in plan_lines(result):
+            say(line)
+    raise typer.Exit(_EXITS.get(result["outcome"], FAILED))
+
+
+def plan_lines(result: PlanResult) -> Iterator[str]:
+    """The whole plan as text."""
+    for each in result["targets"]:
+        yield from _target_lines(each)
+    yield _ENDS.get(result["outcome"], result["outcome"])
+
+
+_ENDS = {
+    "nothing": "Nothing to do: every target is as Entra and the configuration say.",
+    "changes": "Nothing was written. `azsyncd sync` writes what is planned.",
+    "withheld": "Nothing would be written: all that differs is withheld.",
+    "failed": "Not every target could be planned. Nothing was written.",
+}
+
+
+def summary_line(changes: Mapping[str, int], withheld: Mapping[str, int]) -> str:
+    """`+ 12 create, + 30 add member, - 1 deactivate; withheld: 3 guard, 1 conflict`."""
+    order = [*SIGNS, *sorted(set(changes) - set(SIGNS))]
+    sent = [
+        f"{SIGNS.get(kind, '~')} {changes[kind]:,} {kind.replace('_', ' ')}"
+        for kind in order
+        if changes.get(kind)
+    ]
+    held = [f"{number:,} {words(reason)}" for reason, number in sorted(withheld.items()) if number]
+    text = ", ".join(sent) or "nothing to write"
+    return f"{text}; withheld: {', '.join(held)}" if held else text
+
+
+def words(name: str) -> str:
+    """`first_contact` as `first contact`."""
+    return name.replace("_", " ")
+
+
+def budget_lines(budgets: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """The guard's allowance of each class that something is wanted of, or was spent from."""
+    for name, budget in budgets.items():
+        allowance, spent, wanted = (budget.get(k) for k in ("allowance", "spent", "wanted"))
+        if allowance is None or not (wanted or spent):
+            continue
+        left = max(0, allowance - (spent or 0))
+        over = coloured("!", " → held") if wanted and wanted > left else ""
+        asks = f"{wanted:,.0f} wanted, " if wanted is not None else ""
+        yield f"{words(name)}: {asks}{left:,.0f} of {allowance:,.0f} left{over}"
+
+
+def _must_be_in_force(file: Path) -> None:
+    """A file beside the one that the daemon runs cannot be planned yet."""
+    if not is_running(file):
+        return
+    running = ask_daemon(file, "status")["config"]
+    loaded = running.get("file")
+    if loaded is None or Path(loaded).resolve() != file.resolve():
+        raise AzsyncdError(
+            f"plan --config with another file than the running daemon's ({loaded}) is not yet"
+            " available",
+            "copy it over the daemon's and use `azsyncd reload --dry-run`, or stop the daemon",
+        )
+    if _changed_since(file, running.get("loaded_at")):
+        raise AzsyncdError(
+            f"{file} was changed after the daemon read it",
+            "`azsyncd reload --dry-run` says what it would do",
+        )
+
+
+def _changed_since(file: Path, loaded_at: str | None) -> bool:
+    try:
+        loaded = datetime.fromisoformat(loaded_at or "").timestamp()
+        return file.stat().st_mtime > loaded + 1
+    except (OSError, ValueError):
+        return False
+
+
+def _target_lines(plan: TargetPlan) -> Iterator[str]:
+    yield bold(plan["target"])
+    if "error" in plan:
+        yield coloured("-", f"  {plan['error']}")
+        yield ""
+        return
+    sent = [row for row in plan["rows"] if row["withheld"] is None]
+    for kind, rows in by_kind(sent).items():
+        yield from examples(rows, max(plan["changes"].get(kind, 0), len(rows)))
+    yield from _withheld_lines(plan)
+    if sent or any(plan["withheld"].values()):
+        yield ""
+    yield from table(list(_figures(plan)), indent="  ")
+    yield ""
+
+
+def _figures(plan: TargetPlan) -> Iterator[list[str]]:
+    yield ["plan", summary_line(plan["changes"], plan["withheld"])]
+    for line in budget_lines(plan["budgets"]):
+        yield ["guard", line]
+    for seat in plan["seats"]:
+        if seat.get("remaining") is None:
+            continue
+        total = "" if seat.get("total") is None else f" of {seat['total']:,}"
+        yield ["seats", f"{seat['application']}: {seat['remaining']:,}{total} free"]
+    if plan["unexplained"]:
+        yield [
+            "unexplained",
+            f"{count(plan['unexplained'], 'account')} that nobody in Entra explains:"
+            " `azsyncd accounts --unexplained`",
+        ]
+    if any(plan["changes"].values()):
+        yield ["duration", f"about {duration(plan['seconds'])}"]
+
+
+def _withheld_lines(plan: TargetPlan) -> Iterator[str]:
+    for reason, total in sorted(plan["withheld"].items()):
+        if total:
+            rows = [row for row in plan["rows"] if row["withheld"] == reason]
+            meaning = f", {_MEANINGS[reason]}" if reason in _MEANINGS else ""
+            yield coloured("!", f"  ! withheld, {words(reason)}: {total:,}") + meaning
+            yield from waiting_lines(rows, max(total, len(rows)))
+
+
+_MEANINGS = {
+    "guard": "more than the guard lets pass: a person decides, see `azsyncd holds`",
+    "first_contact": "nothing of this product is ours yet: `azsyncd sync` or `approve` is consent",
+    "rejected": "somebody rejected it: `azsyncd release` takes that back",
+    "source": "Entra showed much less than before: see `azsyncd holds`",
+    "excluded": "listed under exclude: hands off",
+    "protected": "never written to",
+    "not_owned": "neither created nor adopted by azsyncd",
+    "conflict": "not clear whose it is: never guessed",
+    "unsupported": "the product cannot do it",
+    "invalid_value": "a value that the product does not take",
+    "undecided": "not everything about it is known",
+    "incomplete_read": "not everything was read yet",
+    "licence": "no seats left",
+    "read_only": "the directory is read-only",
+    "blocked": "waits for something else",
+    "grace": "waits for its stage",
+    "mode": "the target's mode does not write it",
+    "paused": "`azsyncd resume` ends the pause",
+    "backing_off": "refused before, tried again later",
+}
+"""What a reason means to somebody who meets it for the first time."""
