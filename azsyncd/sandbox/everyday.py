@@ -237,11 +237,10 @@ class Everyday:
         return ""
 
     def _new_group(self) -> str:
-        taken = {str(group.properties["displayName"]) for group in self._tenant.groups()}
-        number = next(n for n in range(1, 10**6) if f"{PREFIX}taskforce-{n}" not in taken)
         people = self._colleagues()
         chosen = self._rng.sample(people, min(3, len(people)))
-        name = f"{PREFIX}taskforce-{number}"
+        # Never a name that was there before: the products go on using it for the renamed group.
+        name = f"{PREFIX}taskforce-{len(self._made) + 1}"
         self._made.append(self._tenant.add_group(name, members=[each.id for each in chosen]))
         return f"The group {name} is made, with {len(chosen)} members"
 

@@ -1,7 +1,7 @@
 """What a product should hold, worked out from the tenant and from what stood there before.
 
 This is the demo's second opinion, and shares nothing with `azsyncd.plan`: it walks the simulated
-tenant itself, knows the settings of the demo's configuration (demo.yaml in prose: everybody below
+tenant itself, knows the settings of the demo's configuration in prose (everybody below
 "Atlassian Users" has an account, named by the UPN in lower case; security groups `atl-*` are
 written with their nested members; accounts and groups that stand there under the name are taken
 over; leavers are deactivated; what is foreign stays) and remembers what a product cannot follow:
@@ -21,9 +21,6 @@ from azsyncd.sandbox.datacenter import DataCenter
 from azsyncd.sandbox.directories import Person
 from azsyncd.sandbox.nodes import Node
 from azsyncd.sandbox.tenant import Tenant
-
-MARKS = ("azsyncd.object_id", "azsyncd.instance")
-"""The attributes in Crowd that azsyncd may leave on accounts of its own."""
 
 Key = tuple[str, str]
 """What a difference is about: ("account", object id), ("group", object id), ("foreign", name)."""
@@ -171,6 +168,17 @@ class Expectation:
     def memberships(self) -> int:
         """How many memberships there should be in synced groups, apart from foreign ones."""
         return sum(len(account.groups) for account in self.accounts.values())
+
+    def progress(self) -> tuple[int, int]:
+        """How many accounts, groups and memberships are there already, and how many should be."""
+        done = sum(self._product.people.group(name) is not None for name in self.groups.values())
+        total = len(self.groups) + len(self.accounts) + self.memberships()
+        for should in self.accounts.values():
+            person = self._product.user(should.username)
+            if person is not None:
+                wanted = {self.groups[group].casefold() for group in should.groups}
+                done += 1 + len(wanted & person.groups)
+        return done, total
 
     def differences(self, only: Iterable[Key] | None = None) -> dict[Key, str]:
         """What the product holds otherwise, a line each; `only` asks about these alone."""

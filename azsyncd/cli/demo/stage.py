@@ -1,0 +1,184 @@
+"""How the demo looks: bars and colours on a terminal, plain lines anywhere else."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.cells import cell_len, set_cell_size
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.text import Text
+
+PLAIN_WIDTH = 100
+"""Columns where no terminal says how many there are."""
+WIDEST = 120
+FIGURE = 10
+"""Columns of a figure that belongs to one product."""
+QUIET_SECONDS = 5.0
+"""How often progress is said where there is no bar."""
+
+
+class Bars:
+    """Progress of several things at once."""
+
+    def __init__(self, stage: Stage, bars: Progress | None) -> None:
+        self._stage, self._bars = stage, bars
+        self._tasks: dict[str, Any] = {}
+        self._said_at = time.monotonic()
+
+    def show(self, figures: Mapping[str, tuple[int, int | None]]) -> None:
+        """By name: done, and of how much (None: not known)."""
+        if self._bars is None:
+            now = time.monotonic()
+            if now - self._said_at >= QUIET_SECONDS:
+                self._said_at = now
+                parts = (f"{name} {_of(*figure)}" for name, figure in figures.items())
+                self._stage.say(", ".join(parts))
+            return
+        for name, (done, total) in figures.items():
+            if name not in self._tasks:
+                self._tasks[name] = self._bars.add_task(name, total=total)
+            self._bars.update(self._tasks[name], completed=done, total=total)
+
+
+class Stage:
+    """Where everything is shown: standard output."""
+
+    def __init__(self, products: Sequence[str], console: Console | None = None) -> None:
+        self._console = console or Console(
+            file=sys.stdout, highlight=False, markup=False, emoji=False, soft_wrap=True
+        )
+        self.products = tuple(products)
+        self.lively = self._console.is_terminal and not self._console.is_dumb_terminal
+        self.width = min(WIDEST, self._console.width) if self.lively else PLAIN_WIDTH
+
+    # Lines --------------------------------------------------------------------------------------
+
+    def title(self, name: str, rest: str) -> None:
+        """The first line."""
+        self._print(Text.assemble((name, "bold"), f" — {rest}"))
+        self._print()
+
+    def heading(self, text: str, *columns: str) -> None:
+        """The beginning of an act, with the names of the columns to come."""
+        self._print()
+        self._print(self._row(Text(text, "bold cyan"), [Text(each, "dim") for each in columns]))
+
+    def say(self, text: str, style: str = "") -> None:
+        """One line, a little further in."""
+        self._print(Text(f"  {text}", style))
+
+    def fact(self, name: str, text: str) -> None:
+        """A line with a name in front."""
+        self._print(Text.assemble((f"  {name:<8}", "bold"), text))
+
+    def command(self, words: str, output: str) -> None:
+        """What an operator types, and what it says."""
+        self._print(Text.assemble(("  $ ", "dim"), (words, "bold")))
+        for line in output.splitlines():
+            self._print(Text(f"    {self._fit(line, self.width - 4)}", "dim"))
+
+    def warn(self, text: str) -> None:
+        """Something that should not be."""
+        self._print(Text(f"  ! {text}", "bold red"))
+
+    # Figures ------------------------------------------------------------------------------------
+
+    def happened(self, text: str, seconds: Mapping[str, float | None], late: Sequence[str]) -> None:
+        """One change, with the time that it took to each product."""
+        cells = [self._latency(name, seconds, late) for name in self.products]
+        self._print(self._row(Text(f"  {text}"), cells))
+
+    def figures(self, name: str, values: Sequence[object], good: bool | None = None) -> None:
+        """A line of a table: one figure for each product."""
+        style = {None: "", True: "green", False: "bold red"}[good]
+        shown = [Text(_figure(value), style) for value in values]
+        self._print(self._row(Text(f"  {name}"), shown))
+
+    def verdict(self, good: bool, text: str) -> None:
+        """The last word."""
+        mark, style = ("✔", "bold green") if good else ("✘", "bold red")
+        self._print()
+        self._print(Text(f"{mark} {text}", style))
+
+    # While something lasts ----------------------------------------------------------------------
+
+    @contextmanager
+    def waiting(self, text: str) -> Iterator[None]:
+        """Show what is being waited for; nothing stays of it."""
+        if not self.lively:
+            yield
+            return
+        with self._console.status(Text(self._fit(text, self.width - 4)), spinner="dots"):
+            yield
+
+    @contextmanager
+    def bars(self) -> Iterator[Bars]:
+        """Show progress as long as this lasts."""
+        if not self.lively:
+            yield Bars(self, None)
+            return
+        columns: list[ProgressColumn] = [
+            TextColumn("  {task.description:<8}", markup=False),
+            SpinnerColumn(finished_text="✔"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        ]
+        with Progress(*columns, console=self._console, expand=self.width < WIDEST) as progress:
+            yield Bars(self, progress)
+
+    # ---
+
+    def _print(self, text: Text | str = "") -> None:
+        self._console.print(text, no_wrap=True, overflow="ignore", crop=False)
+
+    def _row(self, head: Text, cells: Sequence[Text]) -> Text:
+        room = self.width - FIGURE * len(cells)
+        plain = self._fit(head.plain, room - 1) if cells else head.plain
+        row = Text(plain, head.style)
+        if not cells:
+            return row
+        row.append(" " * (room - cell_len(plain)))
+        for cell in cells:
+            row.append(" " * max(1, FIGURE - cell_len(cell.plain)))
+            row.append(cell)
+        return row
+
+    def _latency(self, name: str, seconds: Mapping[str, float | None], late: Sequence[str]) -> Text:
+        if name in late:
+            return Text("late", "bold red")
+        taken = seconds.get(name)
+        if taken is None:
+            return Text("–", "dim")
+        return Text(f"{taken:.2f} s", "green" if taken < 3 else "yellow")
+
+    def _fit(self, text: str, width: int) -> str:
+        plain = "".join(each if each.isprintable() else " " for each in text)
+        if cell_len(plain) <= width:
+            return plain
+        return set_cell_size(plain, max(1, width - 1)).rstrip() + "…"
+
+
+def _figure(value: object) -> str:
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.2f} s"
+    return "–" if value is None else str(value)
+
+
+def _of(done: int, total: int | None) -> str:
+    return f"{done:,} of {total:,}" if total is not None else f"{done:,}"
