@@ -322,7 +322,7 @@ class Product:
                 raise Refusal(429, "Rate limit exceeded.", headers=throttled.headers)
         self._check_query(ask)
         writes = ask.operation.method in WRITING and not ask.operation.reads
-        if ask.operation.body is not None and ask.request.can_read_body:
+        if ask.operation.body is not None and ask.request.body_exists:
             ask.body = await self.parse(ask)
         elif ask.operation.body_required:
             self.violate(ask, "no body")

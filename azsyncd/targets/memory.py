@@ -142,7 +142,7 @@ class Memory:
 
     async def read_account(self, account: Account) -> Account | None:
         await self._around("read_account")
-        found = self.held.get(account.key or "")
+        found = self.held.get(account.key) if account.key else self.account(account.username)
         return None if found is None else self._visible(found)
 
     async def find_group(self, name: str) -> TargetGroup | None:

@@ -40,12 +40,14 @@ class Rest:
         *,
         text: ErrorText,
         headers: Mapping[str, str] = HEADERS,
+        sounds_read_only: Callable[[str], bool] = lambda words: False,
     ) -> None:
         self.target = target
         self.api = api
         self._peer = peer
         self._text = text
         self._headers = dict(headers)
+        self._sounds_read_only = sounds_read_only
 
     # Reading ------------------------------------------------------------------------------------
 
@@ -62,11 +64,16 @@ class Rest:
         `of_one`: the question is about one object, so a 400 is a matter of that object alone.
         """
         answer = await self.ask(path, params)
-        self._refuse_strangers(answer)
+        self._refuse_captcha(answer)
         if answer.status in absent and not answer.is_html:
             return None
-        if of_one and answer.status in _UNFIT:
+        if of_one and answer.status in _UNFIT and not answer.is_html:
             raise self.rejected(answer, "cannot be asked about", reason="invalid_value")
+        return self.settle(answer)
+
+    def settle(self, answer: Response) -> Any:
+        """The JSON of a good answer to a question; anything else raises."""
+        self._refuse_strangers(answer)
         if answer.status >= 300:
             raise self._refused(answer)
         return self.json(answer)
@@ -82,13 +89,17 @@ class Rest:
 
     @asynccontextmanager
     async def stream(
-        self, path: str, *, headers: Mapping[str, str]
-    ) -> AsyncIterator[StreamedResponse]:
-        """A GET whose body is read as it comes; only a 200 gets here."""
+        self, path: str, *, headers: Mapping[str, str], absent: Container[int] = ()
+    ) -> AsyncIterator[StreamedResponse | None]:
+        """A GET whose body is read as it comes; None where the status is one of `absent`."""
         merged = {**self._headers, **headers}
         try:
             async with self._peer.stream("GET", self.api + path, headers=merged) as answer:
-                if answer.status != 200:
+                is_page = "html" in answer.headers.get("Content-Type", "").lower()
+                if answer.status in absent and not is_page:
+                    yield None
+                    return
+                if answer.status != 200 or is_page:
                     whole = await answer.read()
                     self._refuse_strangers(whole)
                     raise self._refused(whole)
@@ -115,8 +126,10 @@ class Rest:
         params: Params | None = None,
         json: object | None = None,
         repeatable: bool = False,
+        readable: Container[int] = (),
     ) -> Response:
-        """Send a write. Comes back with a success, or with a 4xx that the connector must read."""
+        """Send a write. Comes back with a success, or with a 4xx that the connector must read;
+        a 401 or 403 only if it is one of `readable`."""
         try:
             answer = await self._peer.request(
                 method,
@@ -139,11 +152,13 @@ class Rest:
             ) from error
         self._refuse_captcha(answer)
         if answer.status < 400:
-            if answer.status >= 300 or answer.is_html:
+            if answer.status >= 300 or (answer.is_html and answer.body.strip()):
                 raise self._page(answer)
             return answer
+        if answer.status in readable:
+            return answer
         if answer.status in (401, 403) or answer.status >= 500:
-            raise self.rejected(answer, "refused", doubtful=True)
+            raise self.doubtful(answer)
         return answer
 
     # What it means ------------------------------------------------------------------------------
@@ -177,6 +192,12 @@ class Rest:
             status=answer.status,
             doubtful=doubtful,
         )
+
+    def doubtful(self, answer: Response) -> ChangeRejected:
+        """A refusal of which it is not clear whose fault it is (rule 30)."""
+        read_only = answer.status == 403 and self._sounds_read_only(self.said(answer))
+        reason = "read_only" if read_only else "blocked"
+        return self.rejected(answer, "refused", reason=reason, doubtful=True)
 
     def unavailable(self, error: HttpUnavailable) -> TargetUnavailable:
         """Trouble on the way."""

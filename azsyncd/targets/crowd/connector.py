@@ -14,7 +14,7 @@ from azsyncd.errors import AlreadyExists, ChangeRejected, NotFound
 from azsyncd.model.accounts import Account, Capabilities, Mark, Seats, TargetGroup, fold
 from azsyncd.targets.crowd import wire
 from azsyncd.targets.crowd.reading import Reading
-from azsyncd.targets.rest import installation, text_of
+from azsyncd.targets.rest import MISSING, installation, map_of, rows_of, text_of
 
 _PERMISSIONS = (
     "give the application this permission in its directory (Crowd: the application's Directories &"
@@ -37,13 +37,17 @@ class Crowd(Reading):
     async def _look(self) -> Response:
         params = {"entity-type": "user", "start-index": 0, "max-results": 1}
         answer = await self._rest.ask("/search", params)
-        if answer.status == 403 and not wire.reason_of(answer):
+        if answer.status == 403 and not answer.is_html and not wire.reason_of(answer):
             raise self._rest.refused(
                 f"this machine may not speak for the application (403): {self._rest.said(answer)}",
                 "add its address to the application's remote addresses in Crowd",
             )
-        await self._rest.read("/search", params) if answer.status != 200 else None
-        self._rest.json(answer)
+        if answer.status == 401 and not answer.is_html:
+            raise self._rest.refused(
+                f"Crowd does not know the application (401): {self._rest.said(answer)}",
+                "username and password are those of an application in Crowd, not of a person",
+            )
+        self._rest.settle(answer)
         return answer
 
     async def seats(self) -> tuple[Seats, ...]:
@@ -52,10 +56,13 @@ class Crowd(Reading):
     async def probe(self) -> Capabilities:
         answer = await self._look()
         shown = answer.headers.get("X-Embedded-Crowd-Version", "")
-        administrators = [
-            fold(text_of(shape.get("name")))
-            async for shape in self._search("group", "group", 'name = "*administrators"')
+        names = [
+            fold(name)
+            async for page in self._pages("/search", {"entity-type": "group"}, "groups")
+            for shape in page or ()
+            if (name := text_of(shape.get("name")))
         ]
+        administrators = [name for name in names if name.endswith("administrators")]
         return Capabilities(
             version=shown.partition("/")[2] or shown,
             signed_in_as=None,  # an application, not an account
@@ -90,12 +97,15 @@ class Crowd(Reading):
             raise await self._not_created(account, answer)
         stored = await self._shape({"username": account.username})
         if stored is None:
-            raise self._gone(account)
+            raise self._rest.strange(f"{account.username} was created and is not shown")
         kept = wire.attributes_of(stored)
         lost = {name: value for name, value in attributes.items() if kept.get(name) != value}
         if lost:  # Crowd before 2.9 takes no attributes with a new account
-            await self._write_attributes(account.username, lost)
-            stored = await self._shape({"username": account.username}) or stored
+            try:
+                await self._write_attributes(account.username, lost)
+                stored = await self._shape({"username": account.username}) or stored
+            except ChangeRejected:
+                pass  # the account stands now; what it lacks is found as drift
         return self._remember(stored)
 
     async def _not_created(self, account: Account, answer: Response) -> ChangeRejected:
@@ -139,12 +149,11 @@ class Crowd(Reading):
         name = text_of(shape.get("name"))
         if name == username:
             return self._remember(shape)
+        params, body = {"username": name}, {"new-name": username}
         try:
-            answer = await self._write(
-                "POST", "/user/rename", params={"username": name}, json={"new-name": username}
-            )
+            answer = await self._write("POST", "/user/rename", params=params, json=body)
         except ChangeRejected as error:
-            if error.doubtful or error.reason != "unsupported":
+            if error.doubtful:
                 raise
             raise self._cannot_rename(error) from error
         if answer.status >= 400:
@@ -160,11 +169,13 @@ class Crowd(Reading):
             return AlreadyExists(
                 f"the username {username!r} is taken", target=self.name, reason="conflict"
             )
-        if answer.status == 404:
+        standing = await self._current(have)
+        if standing is None:
             return self._gone(have)
-        return self._rest.rejected(
-            answer, f"{have.username} cannot be called {username!r}", reason="invalid_value"
-        )
+        what = f"{have.username} cannot be called {username!r}"
+        if wire.reason_of(answer) == "INVALID_USER":
+            return self._rest.rejected(answer, what, reason="invalid_value")
+        return self._cannot_rename(self._rest.rejected(answer, what))
 
     def _cannot_rename(self, error: ChangeRejected) -> ChangeRejected:
         return ChangeRejected(
@@ -286,9 +297,13 @@ class Crowd(Reading):
 
     async def _stands(self, group: TargetGroup, account: Account) -> bool:
         params = {"groupname": group.name, "username": account.username}
-        answer = await self._rest.ask("/group/user/direct", params)
-        if answer.status == 200:
-            return True
+        body = await self._rest.read("/group/user/direct", params, absent=MISSING, of_one=True)
+        if body is not None:
+            users = map_of(body).get("users")
+            if not isinstance(users, list):
+                return True
+            names = {fold(text_of(each.get("name"))) for each in rows_of(users)}
+            return fold(account.username) in names
         if await self.find_group(group.name) is None:
             raise NotFound(f"the group {group.name!r} is gone", target=self.name, reason="conflict")
         return False
@@ -313,15 +328,16 @@ class Crowd(Reading):
         json: object | None = None,
         repeatable: bool = False,
     ) -> Response:
-        """A 403 with a reason is Crowd's clear no to this one thing; without one it is not."""
-        try:
-            return await self._rest.write(
-                method, path, params=params, json=json, repeatable=repeatable
-            )
-        except ChangeRejected as error:
-            if error.status != 403 or not error.message:
-                raise
-            raise error
+        """A 403 with a reason is Crowd's clear no to this one thing: the application has not the
+        permission, or the directory is read-only. Without one it may be about us."""
+        answer = await self._rest.write(
+            method, path, params=params, json=json, repeatable=repeatable, readable=(403,)
+        )
+        if answer.status != 403:
+            return answer
+        if wire.reason_of(answer):
+            raise self._rest.rejected(answer, "not permitted", _PERMISSIONS, reason="read_only")
+        raise self._rest.doubtful(answer)
 
     def _gone(self, account: Account) -> NotFound:
         return NotFound(

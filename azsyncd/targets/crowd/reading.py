@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Container, Iterable, Mapping, Sequence
 from typing import Any
 
 from azsyncd.http import Peer
@@ -46,36 +46,42 @@ class Reading:
 
     async def accounts(self) -> AsyncIterator[Account]:
         keys: dict[str, str] = {}
-        async for shape in self._search("user", "user,attributes"):
+        async for found in self._search("user", "user,attributes"):
+            shape = found if "active" in found else await self._shape({"username": _name(found)})
+            if shape is None:
+                continue
             account = wire.account_of(shape, self._attributes)
             keys[fold(account.username)] = str(account.key)
             yield account
         self._keys = keys
 
-    async def _search(
-        self, kind: str, expand: str, restriction: str = ""
-    ) -> AsyncIterator[Mapping[str, Any]]:
-        params: dict[str, object] = {"entity-type": kind, "expand": expand}
-        if restriction:
-            params["restriction"] = restriction
-        async for shape in self._pages("/search", params, f"{kind}s"):
-            yield shape
+    async def _search(self, kind: str, expand: str) -> AsyncIterator[Mapping[str, Any]]:
+        params = {"entity-type": kind, "expand": expand}
+        async for page in self._pages("/search", params, f"{kind}s"):
+            for shape in page or ():
+                yield shape
 
     async def _pages(
-        self, path: str, params: Mapping[str, object], what: str
-    ) -> AsyncIterator[Mapping[str, Any]]:
-        """Page by page until one is empty: Crowd may give fewer than it was asked for."""
-        start = 0
+        self, path: str, params: Mapping[str, object], what: str, *, absent: Container[int] = ()
+    ) -> AsyncIterator[Sequence[Mapping[str, Any]] | None]:
+        """Page by page until one is empty: Crowd may give fewer than it was asked for. None where
+        what is listed is absent."""
+        start, first = 0, ""
         while True:
             paged = {**params, "start-index": start, "max-results": PAGE}
-            body = map_of(await self._rest.read(path, paged))
-            if not isinstance(body.get(what), list):
+            body = await self._rest.read(path, paged, absent=absent)
+            if body is None:
+                yield None
+                return
+            if not isinstance(map_of(body).get(what), list):
                 raise self._rest.strange(f"a page without {what}")
             rows = rows_of(body[what])
             if not rows:
                 return
-            for shape in rows:
-                yield shape
+            if start and _name(rows[0]) == first:
+                raise self._rest.strange(f"the same page of {what} again and again")
+            first = _name(rows[0])
+            yield rows
             start += len(rows)
 
     async def find_account(self, username: str) -> Account | None:
@@ -91,14 +97,17 @@ class Reading:
         key = account.key
         if key is None or key == fold(account.username):
             return await self._shape({"username": account.username})
-        shape = await self._shape({"key": key})
-        if shape is not None and text_of(shape.get("key")) not in ("", key):
-            raise self._rest.strange("another account than the one that was asked for")
-        return shape
+        shape = await self._shape({"key": key}, absent=(400, 404))
+        if shape is None or text_of(shape.get("key")) != key:
+            # Absent, or a Crowd that cannot look up a key: then it can still stand under its name.
+            shape = await self._shape({"username": account.username})
+        return shape if shape is not None and text_of(shape.get("key")) == key else None
 
-    async def _shape(self, params: Mapping[str, str]) -> Mapping[str, Any] | None:
+    async def _shape(
+        self, params: Mapping[str, str], *, absent: Container[int] = MISSING
+    ) -> Mapping[str, Any] | None:
         body = await self._rest.read(
-            "/user", {**params, "expand": "attributes"}, absent=MISSING, of_one=True
+            "/user", {**params, "expand": "attributes"}, absent=absent, of_one=True
         )
         return None if body is None else map_of(body)
 
@@ -116,27 +125,37 @@ class Reading:
     async def members(
         self, groups: Sequence[TargetGroup]
     ) -> AsyncIterator[tuple[str, Sequence[str]]]:
-        if len(groups) <= FEW:
+        dumps = False
+        if len(groups) > FEW:
+            if self._keys is None:
+                async for _ in self.accounts():
+                    pass
+            wanted = {fold(group.name): _key(group) for group in groups}
+            async for group_name, names in self._dump():
+                dumps = True
+                if (key := wanted.get(fold(group_name))) is not None:
+                    yield key, await self._keys_of(names)
+        if not dumps:
             async for group, keys in ahead(groups, self._direct_members):
                 if keys is not None:
-                    yield str(group.key), keys
-            return
-        if self._keys is None:
-            async for _ in self.accounts():
-                pass
-        wanted = {fold(group.name): str(group.key or fold(group.name)) for group in groups}
+                    yield _key(group), keys
+
+    async def _dump(self) -> AsyncIterator[tuple[str, list[str]]]:
+        """All memberships of all groups; nothing where this Crowd has no such dump."""
+        headers = {"Accept": "application/xml"}
         try:
             async with self._rest.stream(
-                "/group/membership", headers={"Accept": "application/xml"}
+                "/group/membership", headers=headers, absent=(404, 405, 406)
             ) as answer:
-                async for group_name, names in memberships(answer):
-                    if (key := wanted.get(fold(group_name))) is not None:
-                        yield key, [each async for each in self._keys_of(names)]
+                if answer is not None:
+                    async for each in memberships(answer):
+                        yield each
         except BadDump as error:
             raise self._rest.strange(f"the dump of memberships: {error}") from error
 
-    async def _keys_of(self, names: Iterable[str]) -> AsyncIterator[str]:
+    async def _keys_of(self, names: Iterable[str]) -> list[str]:
         keys = self._keys if self._keys is not None else {}
+        found = []
         for name in names:
             key = keys.get(fold(name))
             if key is None:  # made since the accounts were listed
@@ -144,11 +163,24 @@ class Reading:
                 if account is None:
                     continue
                 key = keys[fold(name)] = str(account.key)
-            yield key
+            found.append(key)
+        return found
 
     async def _direct_members(self, group: TargetGroup) -> list[str] | None:
-        if await self.find_group(group.name) is None:
-            return None
         params = {"groupname": group.name, "expand": "user"}
-        found = self._pages("/group/user/direct", params, "users")
-        return [str(wire.account_of(shape).key) async for shape in found]
+        keys: list[str] = []
+        async for page in self._pages("/group/user/direct", params, "users", absent=MISSING):
+            if page is None:
+                return None
+            for shape in page:
+                key = text_of(shape.get("key"))
+                keys += [key] if key else await self._keys_of([_name(shape)])
+        return keys
+
+
+def _name(shape: Mapping[str, Any]) -> str:
+    return text_of(shape.get("name"))
+
+
+def _key(group: TargetGroup) -> str:
+    return group.key or fold(group.name)

@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from azsyncd.answers import Response
+from azsyncd.answers import NotJson, Response
 from azsyncd.model.accounts import Account, InvalidValue, Mark, TargetGroup, fold
 from azsyncd.targets.names import LONGEST, legal, mail, shown
 from azsyncd.targets.rest import map_of, rows_of, text_of
 
 API = "/rest/usermanagement/1"
-OBJECT_ID = "azsyncd.object_id"
-INSTANCE = "azsyncd.instance"
+OBJECT_ID = "azsyncd.objectId"
+INSTANCE = "azsyncd.owner"
 """The two attributes that are our mark."""
 
 ADMIN_GROUPS = frozenset({"crowd-administrators", "administrators", "system-administrators"})
@@ -119,6 +119,7 @@ def error_text(body: object) -> str:
 
 def reason_of(answer: Response) -> str:
     """Crowd's reason for a refusal; empty where it is a text: then it did not know us."""
-    if answer.is_html or not answer.body.lstrip().startswith(b"{"):
+    try:
+        return text_of(map_of(answer.json()).get("reason"))
+    except NotJson:
         return ""
-    return text_of(map_of(answer.json()).get("reason"))

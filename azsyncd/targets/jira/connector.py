@@ -21,33 +21,40 @@ class Jira(Writing):
     """The connector of a Jira Data Center or Server."""
 
     async def fingerprint(self) -> str:
-        """The id that the server shows, or its own idea of its base URL, or how we reach it."""
-        info = map_of(await self._rest.read("/serverInfo"))
-        shown = text_of(info.get("serverId")) or text_of(info.get("baseUrl"))
-        return f"jira:{installation(shown or self._peer.base_url)}"
+        """How we reach it: Jira shows no id, and a copy of it shows the original's base URL."""
+        return f"jira:{installation(self._peer.base_url)}"
 
     async def ask(self) -> None:
         """Whether we still administer Jira."""
-        body = map_of(await self._rest.read("/mypermissions"))
-        if not _has(body, "ADMINISTER") and not _has(body, "SYSTEM_ADMIN"):
-            raise self._rest.refused(_NO_RIGHT[0].format("azsyncd"), _NO_RIGHT[1])
+        await self._need_rights("azsyncd")
+
+    async def _need_rights(self, me: str) -> Mapping[str, Any]:
+        """Our permissions; raises TargetRefused if we do not administer Jira."""
+        body = map_of(await self._rest.read("/mypermissions", absent=(400, 404, 405)))
+        shown = map_of(body.get("permissions"))
+        if not shown.keys() & {"ADMINISTER", "SYSTEM_ADMIN"}:
+            # Not shown: then only what administrators may ask can tell.
+            await self._rest.read("/applicationrole", absent=(404, 405))
+        elif not _has(body, "ADMINISTER") and not _has(body, "SYSTEM_ADMIN"):
+            raise self._rest.refused(_NO_RIGHT[0].format(me), _NO_RIGHT[1])
+        return body
 
     async def seats(self) -> tuple[Seats, ...]:
         return tuple(_seats(role) for role in await self._roles())
 
     async def probe(self) -> Capabilities:
-        info = map_of(await self._rest.read("/serverInfo"))
         me = text_of(map_of(await self._rest.read("/myself")).get("name"))
-        permissions = map_of(await self._rest.read("/mypermissions"))
-        if not _has(permissions, "ADMINISTER") and not _has(permissions, "SYSTEM_ADMIN"):
-            raise self._rest.refused(_NO_RIGHT[0].format(me), _NO_RIGHT[1])
+        info = map_of(await self._rest.read("/serverInfo", absent=(404, 405)))
+        permissions = await self._need_rights(me)
         roles = await self._roles()
         admin_groups = await self._admin_groups(me, roles)
         self._lists = None
         lists = await self._has_list()
-        marks = await self._rest.ask("/user/properties", {"username": me})
-        self._has_marks = marks.status == 200
-        deactivates = _numbers(info) >= (8, 3)
+        path = "/user/properties"
+        marks = await self._rest.read(path, {"username": me}, absent=(400, 403, 404, 405))
+        self._has_marks = isinstance(map_of(marks).get("keys"), list)
+        numbers = _numbers(info)
+        deactivates = self._deactivates = not numbers or numbers >= (8, 3)
         return Capabilities(
             version=text_of(info.get("version")),
             signed_in_as=me or None,
@@ -69,13 +76,13 @@ class Jira(Writing):
                 "this Jira does not list all accounts: who cannot be found by search or as a member"
                 " of a group is only seen when the username is asked for"
             )
-        if not _has(permissions, "SYSTEM_ADMIN"):
+        if permissions and not _has(permissions, "SYSTEM_ADMIN"):
             found.append("azsyncd is no system administrator: such accounts cannot be edited by it")
         if not self._has_marks:
             found.append("this Jira has no user properties: accounts carry no ownership mark")
-        answer = await self._rest.ask("/user/duplicated/count")
-        count = map_of(self._rest.json(answer)).get("count") if answer.status == 200 else 0
-        if count:
+        path = "/user/duplicated/count"
+        count = map_of(await self._rest.read(path, absent=(400, 403, 404, 405))).get("count")
+        if isinstance(count, int) and count > 0:
             found.append(
                 f"{count} accounts stand in several directories: only the first of each is synced"
             )

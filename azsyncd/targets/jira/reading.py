@@ -41,12 +41,15 @@ class Reading:
         self.name = name
         self.dialect: Dialect = wire.JiraDialect()
         self._peer = peer
-        self._rest = Rest(name, peer, wire.API, text=wire.error_text)
+        self._rest = Rest(
+            name, peer, wire.API, text=wire.error_text, sounds_read_only=wire.sounds_read_only
+        )
         self._instance = instance
         self._product_access = product_access
         self._attributes = tuple(attributes)
         self._lists: bool | None = None
         self._has_marks = True
+        self._deactivates = True
 
     # Accounts -----------------------------------------------------------------------------------
 
@@ -63,17 +66,26 @@ class Reading:
             seen.add(str(account.key))
             yield account
         groups = [wire.group_of(name) async for name in all_groups(self._rest)]
-        async for _, members in ahead(groups, self._all_members):
-            for shape in members or ():
-                account = wire.account_of(shape)
+
+        async def unseen(group: TargetGroup) -> list[Account]:
+            return [each async for each in self._accounts_in(group) if each.key not in seen]
+
+        async for _, members in ahead(groups, unseen):
+            for account in members:
                 if account.key not in seen:
                     seen.add(str(account.key))
                     yield account
 
+    async def _accounts_in(self, group: TargetGroup) -> AsyncIterator[Account]:
+        async for page in self._member_pages(group.name):
+            for shape in page or ():
+                yield wire.account_of(shape)
+
     async def _has_list(self) -> bool:
         if self._lists is None:
-            answer = await self._rest.ask("/user/list", {"maxResults": 1})
-            self._lists = answer.status not in (404, 405)
+            params = {"maxResults": 1}
+            body = await self._rest.read("/user/list", params, absent=(400, 404, 405))
+            self._lists = isinstance(map_of(body).get("values"), list)
         return self._lists
 
     async def _list(self) -> AsyncIterator[Mapping[str, Any]]:
@@ -83,11 +95,14 @@ class Reading:
             page = map_of(await self._rest.read("/user/list", params))
             if not isinstance(page.get("values"), list):
                 raise self._rest.strange("a page of users without values")
-            for shape in rows_of(page["values"]):
+            rows = rows_of(page["values"])
+            for shape in rows:
                 if not shape.get("deleted"):
                     yield shape
             cursor = text_of(page.get("nextCursor"))
             if page.get("isLast") is True or not cursor:
+                return
+            if not rows and page.get("isLast") is not False:
                 return
             if cursor in cursors:
                 raise self._rest.strange("the list of users goes round in a circle")
@@ -139,8 +154,7 @@ class Reading:
 
     async def _roles(self) -> Sequence[Mapping[str, Any]]:
         """The applications with their licences; none where Jira does not show them."""
-        answer = await self._rest.ask("/applicationrole")
-        return () if answer.status in (403, 404, 405) else rows_of(self._rest.json(answer))
+        return rows_of(await self._rest.read("/applicationrole", absent=(403, 404, 405)))
 
     # Groups -------------------------------------------------------------------------------------
 
@@ -160,19 +174,18 @@ class Reading:
     async def members(
         self, groups: Sequence[TargetGroup]
     ) -> AsyncIterator[tuple[str, Sequence[str]]]:
-        async for group, found in ahead(groups, self._all_members):
-            if found is not None:
-                keys = [str(wire.account_of(shape).key) for shape in found]
+        async for group, keys in ahead(groups, self._member_keys):
+            if keys is not None:
                 yield group.key or fold(group.name), keys
 
-    async def _all_members(self, group: TargetGroup) -> list[Mapping[str, Any]] | None:
+    async def _member_keys(self, group: TargetGroup) -> list[str] | None:
         """Everybody in a group, inactive ones too; None if there is no such group."""
-        found: list[Mapping[str, Any]] = []
+        found: dict[str, None] = {}  # who moves from page to page meanwhile is shown twice
         async for page in self._member_pages(group.name):
             if page is None:
                 return None
-            found += page
-        return found
+            found.update((str(wire.account_of(shape).key), None) for shape in page)
+        return list(found)
 
     async def _member_pages(self, name: str) -> AsyncIterator[Sequence[Mapping[str, Any]] | None]:
         start = 0
@@ -203,7 +216,14 @@ class Reading:
         return None if body is None else map_of(body)
 
     async def _is_member(self, group: TargetGroup, account: Account) -> bool | None:
-        """Whether an account is in a group, subgroups included; None if the group is gone."""
+        """Whether an account is in a group, subgroups included; None if the group is gone.
+
+        The account's own groups are the shorter list; that it is not among them is believed only
+        where the group is too large to be looked through.
+        """
+        groups = await self._groups_of(account)
+        if groups is not None and fold(group.name) in groups:
+            return True
         walked = 0
         async for page in self._member_pages(group.name):
             if page is None:
@@ -211,8 +231,8 @@ class Reading:
             if any(wire.account_of(shape).key == account.key for shape in page):
                 return True
             walked += 1
-            if walked == WALK and (groups := await self._groups_of(account)) is not None:
-                return fold(group.name) in groups
+            if walked == WALK and groups is not None:
+                return False
         return False
 
     async def _groups_of(self, account: Account) -> frozenset[str] | None:

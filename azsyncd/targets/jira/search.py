@@ -16,11 +16,15 @@ from azsyncd.model.accounts import fold
 from azsyncd.targets.rest import Rest, map_of, rows_of, text_of
 
 PAGE = 100
+NOBODY = frozenset({400, 404})
+"""What a search may answer where nobody fits, or beyond what it shows."""
+
 SMALLEST_CUT = 50
 """No Jira cuts below its default page."""
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789._-+@'"
 DEEPEST = 12
+MOST_SEARCHES = 2_000
 MOST_PARTS = 20_000
 MOST_GROUPS = 100_000
 
@@ -32,7 +36,7 @@ async def search_accounts(rest: Rest) -> AsyncIterator[Mapping[str, Any]]:
     largest = 0
     parts = deque([".", *LETTERS])
     asked = 0
-    while parts and asked < MOST_PARTS:
+    while parts and asked < MOST_SEARCHES:
         needle = parts.popleft()
         found = await _part(rest, needle)
         asked += 1
@@ -47,8 +51,18 @@ async def search_accounts(rest: Rest) -> AsyncIterator[Mapping[str, Any]]:
                 seen.add(key)
                 yield shape
         cut = len(found) == largest and len(found) >= SMALLEST_CUT
-        if cut and needle != "." and len(needle) < DEEPEST:
+        if cut and needle != "." and len(needle) < DEEPEST and _leads(needle, found):
             parts.extend(needle + letter for letter in sorted(letters))
+
+
+def _leads(needle: str, found: list[Mapping[str, Any]]) -> bool:
+    """Whether a needle is how names begin. Where it only stands inside them (the domain of all
+    addresses), whoever has it is found by how the name begins."""
+    return any(
+        fold(text_of(shape.get(field))).startswith(needle)
+        for shape in found
+        for field in ("name", "displayName", "emailAddress")
+    )
 
 
 async def _part(rest: Rest, needle: str) -> list[Mapping[str, Any]]:
@@ -62,7 +76,7 @@ async def _part(rest: Rest, needle: str) -> list[Mapping[str, Any]]:
             "startAt": len(found),
             "maxResults": PAGE,
         }
-        page = rows_of(await rest.read("/user/search", params))
+        page = rows_of(await rest.read("/user/search", params, absent=NOBODY))
         fresh = [shape for shape in page if text_of(shape.get("name")) not in known]
         known |= {text_of(shape.get("name")) for shape in fresh}
         found += fresh

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from urllib.parse import quote
 
-from azsyncd.answers import Response
+from azsyncd.answers import NotJson, Response
 from azsyncd.errors import AlreadyExists, ChangeRejected, NotFound, TargetError
 from azsyncd.model.accounts import Account, Mark, TargetGroup, fold
 from azsyncd.targets.jira import wire
 from azsyncd.targets.jira.reading import Reading
-from azsyncd.targets.rest import map_of
+from azsyncd.targets.rest import map_of, rows_of, text_of
 
 _LEADS = "make somebody else the lead of these projects and components; it is tried again"
 _SEATS = "free seats, or buy some; it goes on by itself"
@@ -19,6 +19,7 @@ _STAYS = (
     "the membership comes from a nested group or another directory, or it is the last one that"
     " administers Jira"
 )
+_OLD = "Jira can do this from 8.3; older ones through their Crowd interface"
 _READ_ONLY = "the directory must be writable for Jira, and external user management off"
 
 
@@ -39,11 +40,39 @@ class Writing(Reading):
         answer = await self._rest.write("POST", "/user", json=body)
         if answer.status >= 400:
             raise await self._not_created(account, answer)
-        stored = wire.account_of(map_of(self._rest.json(answer)))
-        if account.mark is not None and self._has_marks:
-            await self.mark_account(stored, account.mark)
-            stored = replace(stored, mark=account.mark)
-        return await self._write_attributes(stored, account.attributes)
+        shape = _account_in(answer)
+        stored = wire.account_of(shape) if shape else await self._created(account)
+        # It stands now: whatever fails from here on does not undo that, and is found as drift.
+        try:
+            if account.mark is not None and self._has_marks:
+                await self.mark_account(stored, account.mark)
+                stored = replace(stored, mark=account.mark)
+            stored = await self._write_attributes(stored, account.attributes)
+        except ChangeRejected:
+            pass
+        if self._product_access == "by_groups":
+            await self._take_access(stored, shape)
+        return stored
+
+    async def _created(self, account: Account) -> Account:
+        stored = await self._plain({"username": account.username})
+        if stored is None:
+            raise self._rest.strange(f"{account.username} was created and is not shown")
+        return stored
+
+    async def _take_access(self, account: Account, shape: Mapping[str, object]) -> None:
+        """Take back what a Jira gave that passes over `applicationKeys: []`. Failing that fails
+        nothing: the account stands, and a seat too many is no reason to lose it."""
+        if not map_of(shape.get("applicationRoles")).get("size"):
+            return
+        try:
+            params = {"username": account.username, "expand": "applicationRoles"}
+            body = map_of(await self._rest.read("/user", params, of_one=True))
+            for role in rows_of(map_of(body.get("applicationRoles")).get("items")):
+                params = {"username": account.username, "applicationKey": text_of(role.get("key"))}
+                await self._rest.write("DELETE", "/user/application", params=params)
+        except ChangeRejected:
+            pass
 
     async def _not_created(self, account: Account, answer: Response) -> ChangeRejected:
         if await self._plain({"username": account.username}) is not None:
@@ -98,15 +127,12 @@ class Writing(Reading):
     async def set_active(self, have: Account, active: bool) -> Account:
         """From 8.3. Leads of projects and components cannot be deactivated."""
         answer = await self._put(have, {"active": active})
-        now: Account | None
-        if answer.status < 400:
-            now = self._stored(have, answer)
-        else:
-            now = await self._plain({"key": str(have.key)})
-            if now is None:
+        now = await self._stored(have, answer) if answer.status < 400 else have
+        if answer.status >= 400 or now.active is not active:
+            read = await self._plain({"key": str(have.key)})
+            if read is None:
                 raise self._gone(have)
-        if now.active is not active:
-            now = await self._plain({"key": str(have.key)}) or now
+            now = read
         if now.active is not active:
             raise self._still(have, answer, active)
         if not active:
@@ -118,9 +144,11 @@ class Writing(Reading):
             return self._rest.rejected(
                 answer,
                 "Jira took the change and did nothing",
-                "Jira can do this from 8.3; older ones through its Crowd interface",
+                _OLD,
                 reason="unsupported",
             )
+        if not self._deactivates:
+            return self._rest.rejected(answer, "this Jira is too old", _OLD, reason="unsupported")
         if "active" in wire.fields(answer) and not active:
             return self._rest.rejected(answer, f"{have.username} is still needed", _LEADS)
         return self._no(answer, f"{have.username} stays {'inactive' if active else 'active'}")
@@ -151,7 +179,7 @@ class Writing(Reading):
     async def _edit(self, have: Account, body: Mapping[str, object], what: str) -> Account:
         answer = await self._put(have, body)
         if answer.status < 400:
-            return self._stored(have, answer)
+            return await self._stored(have, answer)
         if answer.status == 404 and await self._plain({"key": str(have.key)}) is None:
             raise self._gone(have)
         if wire.fields(answer) & {"email", "emailAddress", "displayName", "fullName"}:
@@ -161,9 +189,14 @@ class Writing(Reading):
     async def _put(self, have: Account, body: Mapping[str, object]) -> Response:
         return await self._rest.write("PUT", "/user", params={"key": have.key}, json=body)
 
-    def _stored(self, have: Account, answer: Response) -> Account:
-        """The account in the answer to a change of it."""
-        return self._kept(have, wire.account_of(map_of(self._rest.json(answer))))
+    async def _stored(self, have: Account, answer: Response) -> Account:
+        """The account in the answer to a change of it; read again where it is not in there."""
+        if shape := _account_in(answer):
+            return self._kept(have, wire.account_of(shape))
+        now = await self._plain({"key": str(have.key)})
+        if now is None:
+            raise self._gone(have)
+        return self._kept(have, now)
 
     def _kept(self, have: Account, now: Account) -> Account:
         return replace(
@@ -176,7 +209,7 @@ class Writing(Reading):
         """One user property each, under its own name; an empty one is taken away."""
         if not self._has_marks:
             return account
-        stored = dict(account.attributes)
+        stored = {**dict.fromkeys(self._attributes, ""), **account.attributes}
         for name, value in wanted.items():
             if stored.get(name, "") == value:
                 continue
@@ -305,3 +338,12 @@ class Writing(Reading):
         remaining = role.get("remainingSeats")
         unlimited = role.get("hasUnlimitedSeats") is True
         return not unlimited and isinstance(remaining, int) and remaining <= 0
+
+
+def _account_in(answer: Response) -> Mapping[str, object]:
+    """The account in a good answer; nothing where none is in it, or it came garbled."""
+    try:
+        shape = map_of(answer.json())
+    except NotJson:
+        return {}
+    return shape if shape.get("name") else {}
