@@ -180,7 +180,7 @@ def _adopt_foreign(_logger: Any, _method: str, event: Event) -> Event:
 def _as_json(_logger: Any, _method: str, event: Event) -> str:
     order = ("ts", "level", "event")
     first = {key: event[key] for key in order if key in event}
-    return orjson.dumps({**first, **event}, default=str).decode()
+    return orjson.dumps({**first, **event}, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
 
 
 def _as_columns(_logger: Any, _method: str, event: Event) -> str:

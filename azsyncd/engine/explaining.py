@@ -151,6 +151,7 @@ def _groups_of(
                 "in_product": edge is not None,
                 "whose": None if edge is None else "ours" if edge.ours else "foreign",
                 "through": " > ".join(path) if len(path) > 1 else "",
+                "blocked": planning.groups[group].blocked if group in planning.groups else None,
             }
         )
     return rows

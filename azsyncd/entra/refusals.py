@@ -83,4 +83,4 @@ def refusal_from_json(answer: Mapping[str, Any]) -> CredentialRefused:
         hint = "check tenant_id, client_id and credential under entra"
     if trace := answer.get("trace_id"):
         detail += f", trace id {trace}"
-    return CredentialRefused(f"Entra refuses to give us a token: {meaning} ({detail})", hint)
+    return CredentialRefused(f"Entra gives us no token; {meaning} ({detail})", hint)

@@ -15,6 +15,7 @@ import structlog
 
 from azsyncd import logs
 from azsyncd.errors import SourceUnavailable
+from azsyncd.model.changes import Kind
 
 
 @pytest.fixture
@@ -189,3 +190,9 @@ def test_logging_needs_no_formatter_of_tracebacks(out: io.StringIO) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(done.stderr)["event"] == "daemon.started"
     assert done.stdout == ""
+
+
+def test_counts_by_kind_are_logged(out: io.StringIO) -> None:
+    """A StrEnum is a key like any other."""
+    structlog.get_logger().info("run.completed", done={Kind.CREATE: 2})
+    assert events(out)[-1]["done"] == {"create": 2}
