@@ -88,7 +88,7 @@ class Tally:
     failed: list[tuple[Change, str, str, str, str]] = field(default_factory=list)
 
     def count(self, kind: Kind) -> None:
-        self.done[kind] = self.done.get(kind, 0) + 1
+        self.done[kind.value] = self.done.get(kind.value, 0) + 1
 
 
 Observer = Callable[[Change, str, float], None]
