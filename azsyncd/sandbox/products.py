@@ -5,11 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from azsyncd.sandbox.base import Product
+from azsyncd.sandbox.bitbucket import Bitbucket
 from azsyncd.sandbox.confluence import Confluence
 from azsyncd.sandbox.crowd import Crowd
 from azsyncd.sandbox.jira import Jira
 
-PRODUCTS: dict[str, type[Product]] = {"jira": Jira, "crowd": Crowd, "confluence": Confluence}
+PRODUCTS: dict[str, type[Product]] = {
+    "jira": Jira,
+    "confluence": Confluence,
+    "bitbucket": Bitbucket,
+    "crowd": Crowd,
+}
 
 
 def product(kind: str, version: str | None = None, **flags: Any) -> Product:

@@ -11,6 +11,7 @@ from azsyncd.clock import Clock
 from azsyncd.errors import ConfigError, Problem
 from azsyncd.http import Limits, Peer
 from azsyncd.targets.base import Target
+from azsyncd.targets.bitbucket import Bitbucket
 from azsyncd.targets.confluence import Confluence
 from azsyncd.targets.crowd import Crowd
 from azsyncd.targets.jira import Jira
@@ -93,4 +94,9 @@ def connect(
         return Crowd(name, peer, instance=instance, attributes=attributes, secret=secret)
     if type == "confluence":
         return Confluence(name, peer, clock=clock, secret=secret, product_access=product_access)
+    if type == "bitbucket":
+        username = sign_in.username
+        return Bitbucket(
+            name, peer, secret=secret, username=username, product_access=product_access
+        )
     raise ConfigError([Problem(key="type", message=f"{type} is not yet available")])
