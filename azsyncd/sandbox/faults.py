@@ -128,6 +128,7 @@ class Faults:
         headers = dict(fault.headers)
         if fault.retry_after is not None:
             headers["Retry-After"] = self._spelled(fault.retry_after)
+            headers.setdefault("Date", formatdate(self.clock.now(), usegmt=True))
         if fault.kind is Kind.LOGIN_PAGE:
             status = fault.status or 200
             if 300 <= status < 400:
