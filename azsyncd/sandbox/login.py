@@ -182,9 +182,8 @@ class LoginServer:
         return self.apps.tenant_id
 
     def _audience(self, scope: str) -> str:
-        resource, _, rest = scope.partition("/.default")
-        # MSAL adds scopes of OpenID to some flows, not to this one.
-        if not resource or rest or " " in resource:
+        resource = scope.removesuffix("/.default")
+        if resource in ("", scope) or " " in resource:
             raise _Refused(
                 400,
                 "invalid_scope",

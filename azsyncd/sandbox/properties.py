@@ -96,6 +96,7 @@ NOT_IN_DELTA = {
     "users": frozenset(
         {
             "signInActivity",
+            "licenseAssignmentStates",
             "aboutMe",
             "birthday",
             "hireDate",

@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from json import loads
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ class Caller:
             allow_redirects=False,
         ) as answer:
             text = await answer.text()
-            return answer.status, _json.loads(text) if text else None, answer.headers
+            return answer.status, loads(text) if text else None, answer.headers
 
     async def crawl(self, path: str, **params: str) -> tuple[list[Any], str]:
         """All objects of a feed or list, in the order of the pages, and the deltaLink."""
@@ -92,9 +93,6 @@ class Caller:
                 return found, body.get("@odata.deltaLink", "")
             status, body, _ = await self("GET", link)
         raise AssertionError("no end")
-
-
-_json = json
 
 
 @pytest.fixture
