@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import click
 import typer
 from typer.core import TyperGroup
 
@@ -45,7 +46,7 @@ _ORDER = (
 
 
 class _InOrder(TyperGroup):
-    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+    def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(
             self.commands, key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER)
         )
@@ -58,12 +59,28 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
+    suggest_commands=False,  # click does, and twice is too much
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 
 
+def _shown_version(wanted: bool) -> None:
+    if wanted:
+        version()
+        raise typer.Exit
+
+
 @app.callback()
-def _general(ctx: typer.Context, config: GeneralConfig = None) -> None:
+def _general(
+    ctx: typer.Context,
+    config: GeneralConfig = None,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_shown_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
     ctx.obj = config
 
 
@@ -139,15 +156,15 @@ def _carried_out(arguments: list[str]) -> int:
         return INTERRUPTED
     except AzsyncdError as error:
         return complain(error)
-    except typer.TyperException as error:
+    except click.ClickException as error:
         return _wrong_usage(error)
     return result if isinstance(result, int) else 0
 
 
-def _wrong_usage(error: typer.TyperException) -> int:
+def _wrong_usage(error: click.ClickException) -> int:
     """What is wrong with the command line, and what it should look like."""
-    context: typer.Context | None = getattr(error, "ctx", None)
-    message = error.format_message().replace("Value error, ", "")
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    message = error.format_message()
     if context is None or message.startswith("Usage:"):
         warn(message)  # `azsyncd` alone: its help is the message
         return USAGE

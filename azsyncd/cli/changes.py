@@ -48,6 +48,8 @@ _REASONS = {
     "returned": "is back",
 }
 _MEMBERS = ("add_member", "remove_member")
+_SAY_IT_ALL = frozenset({*_MEMBERS, "deactivate", "reactivate", "delete", "delete_group"})
+"""Kinds whose name says what becomes of the object."""
 _NOT_WRITTEN = frozenset({"key", "mark", "writable", "directory"})
 _NOTHING: tuple[Any, ...] = (None, "", [], {})
 _WIDTH = max(map(len, [*_WORDS.values(), "deactivate", "reactivate"]))
@@ -64,6 +66,13 @@ def by_kind(rows: Iterable[ChangeRow]) -> dict[str, list[ChangeRow]]:
     )
 
 
+def all_lines(rows: Iterable[ChangeRow]) -> Iterator[str]:
+    """Every change, for whoever decides about them."""
+    for kind in by_kind(rows).values():
+        for row in kind:
+            yield from change_lines(row)
+
+
 def examples(rows: list[ChangeRow], total: int | None = None) -> Iterator[str]:
     """The first twenty, and how many there are beside them."""
     for row in rows[:EXAMPLES]:
@@ -78,8 +87,8 @@ def change_lines(row: ChangeRow) -> Iterator[str]:
     sign = SIGNS.get(row["change"], "~")
     head = coloured(sign, f"  {sign} {word(row['change']):<{_WIDTH}}")
     yield f"{head} {who(row)}{_why(row)}"
-    if row["change"] not in _MEMBERS:
-        yield from _values(row["before"], row["after"])
+    if row["change"] not in _SAY_IT_ALL:
+        yield from _values(row["before"], row["after"], row["name"])
 
 
 def waiting_lines(rows: list[ChangeRow], total: int) -> Iterator[str]:
@@ -121,11 +130,18 @@ def _said(row: ChangeRow) -> str:
     return " — ".join(part for part in (row["detail"], row["hint"]) if part)
 
 
-def _values(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> Iterator[str]:
+def _values(
+    before: Mapping[str, Any] | None, after: Mapping[str, Any] | None, name: str
+) -> Iterator[str]:
     """A new object's values in one line; an old one's each on its own, before → after."""
     old, new = _flat(before or {}), _flat(after or {})
     if before is None:
-        told = [f"{key} {_shown(value)}" for key, value in new.items() if value not in _NOTHING]
+        told = [
+            f"{key} {_shown(value)}"
+            for key, value in new.items()
+            # An account is created active, and mostly under the name that stands there already.
+            if value not in (*_NOTHING, True) and (key, value) not in _named(name)
+        ]
         if told:
             yield f"{_INDENT}{', '.join(told)}"
         return
@@ -137,6 +153,10 @@ def _values(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -
     for key in changed:
         was = "?" if old.get(key) is None else _shown(old[key])
         yield f"{_INDENT}{key:<{columns}}  {was} → {_shown(new[key])}"
+
+
+def _named(name: str) -> tuple[tuple[str, str], ...]:
+    return ("username", name), ("name", name)
 
 
 _INDENT = " " * (_WIDTH + 5)

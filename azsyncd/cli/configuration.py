@@ -11,6 +11,7 @@ configuration = typer.Typer(
     help="Show the effective configuration, or its schema.",
     no_args_is_help=True,
     rich_markup_mode=None,
+    suggest_commands=False,
 )
 
 

@@ -85,13 +85,13 @@ def history_lines(row: Mapping[str, Any]) -> Iterator[str]:
     """One write as text."""
     nothing = {"name": "", "object_id": None, "group": None, "before": None, "after": None}
     full: Any = {**nothing, **row}
-    head, *values = change_lines(full)
+    head, *values = (line.strip() for line in change_lines(full))
     outcome = "" if row.get("outcome") == "done" else coloured("-", f"  {row.get('outcome')}")
-    yield f"{row.get('at')}  {row.get('target')}{head}{outcome}"
-    yield from values
-    for key in ("answer", "cause"):
-        if row.get(key):
-            yield f"      {key}: {row[key]}"
+    yield f"{row.get('at')}  {row.get('target')}  {head}{outcome}"
+    yield from (f"      {value}" for value in values)
+    if row.get("answer"):
+        yield f"      answer: {row['answer']}"
+    yield f"      run {row.get('run')}" + (f", {row['cause']}" if row.get("cause") else "")
 
 
 def _moment(since: str | None) -> float | None:

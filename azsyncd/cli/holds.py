@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from azsyncd.cli.changes import by_kind, examples
+from azsyncd.cli.changes import all_lines
 from azsyncd.cli.connect import ask
 from azsyncd.cli.options import (
     BIGGEST_NUMBER,
@@ -23,7 +23,10 @@ from azsyncd.errors import AzsyncdError
 from azsyncd.operations import HoldRow
 
 holds = typer.Typer(
-    help="Show what the guard holds, and why.", invoke_without_command=True, rich_markup_mode=None
+    help="Show what the guard holds, and why.",
+    invoke_without_command=True,
+    rich_markup_mode=None,
+    suggest_commands=False,
 )
 
 Id = Annotated[
@@ -85,7 +88,7 @@ def approve(
     ] = None,
     reason: Reason = "",
     more: Annotated[
-        list[str] | None, typer.Argument(hidden=True, metavar="", callback=some_texts)
+        list[str] | None, typer.Argument(hidden=True, metavar="WHO...", callback=some_texts)
     ] = None,
     json: Json = False,
     config: Config = None,
@@ -153,8 +156,7 @@ def hold_lines(hold: HoldRow) -> Iterator[str]:
     if hold["decided_by"]:
         why = f": {hold['decision_reason']}" if hold["decision_reason"] else ""
         yield f"  {hold['state']} by {hold['decided_by']} at {hold['decided_at']}{why}"
-    for rows in by_kind(hold.get("rows", [])).values():
-        yield from examples(rows)
+    yield from all_lines(hold.get("rows", []))
     if hold["state"] == "open":
         yield f"  azsyncd approve {hold['id']} --expect {hold['items']}   or   " + (
             f"azsyncd reject {hold['id']}"

@@ -33,8 +33,8 @@ def pause(
     if json:
         say_json(result)
     else:
-        end = f"for {lasting}" if lasting else "until `azsyncd resume`"
-        say(f"{target or 'Every target'} is paused {end}.")
+        end = result.get("until") or "`azsyncd resume`"
+        say(f"{target or 'Every target'} is paused until {end}.")
 
 
 def resume(
@@ -45,4 +45,5 @@ def resume(
     if json:
         say_json(result)
     else:
-        say(f"{target or 'Every target'} is no longer paused.")
+        were = ", ".join(result["targets"])
+        say(f"Written to again: {were}." if were else "Nothing was paused.")

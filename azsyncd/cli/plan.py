@@ -91,9 +91,16 @@ def summary_line(changes: Mapping[str, int], withheld: Mapping[str, int]) -> str
         for kind in order
         if changes.get(kind)
     ]
-    held = [f"{number:,} {words(reason)}" for reason, number in sorted(withheld.items()) if number]
     text = ", ".join(sent) or "nothing to write"
-    return f"{text}; withheld: {', '.join(held)}" if held else text
+    held = withheld_words(withheld)
+    return f"{text}; withheld: {held}" if held else text
+
+
+def withheld_words(withheld: Mapping[str, int]) -> str:
+    """`1 conflict, 3 guard`."""
+    return ", ".join(
+        f"{number:,} {words(reason)}" for reason, number in sorted(withheld.items()) if number
+    )
 
 
 def words(name: str) -> str:
@@ -157,7 +164,9 @@ def _target_lines(plan: TargetPlan) -> Iterator[str]:
 
 
 def _figures(plan: TargetPlan) -> Iterator[list[str]]:
-    yield ["plan", summary_line(plan["changes"], plan["withheld"])]
+    yield ["planned", summary_line(plan["changes"], {})]
+    if any(plan["withheld"].values()):
+        yield ["withheld", withheld_words(plan["withheld"])]
     for line in budget_lines(plan["budgets"]):
         yield ["guard", line]
     for seat in plan["seats"]:
@@ -179,8 +188,8 @@ def _withheld_lines(plan: TargetPlan) -> Iterator[str]:
     for reason, total in sorted(plan["withheld"].items()):
         if total:
             rows = [row for row in plan["rows"] if row["withheld"] == reason]
-            meaning = f", {_MEANINGS[reason]}" if reason in _MEANINGS else ""
-            yield coloured("!", f"  ! withheld, {words(reason)}: {total:,}") + meaning
+            meaning = f" — {_MEANINGS[reason]}" if reason in _MEANINGS else ""
+            yield coloured("!", f"  ! withheld: {words(reason)} ({total:,})") + meaning
             yield from waiting_lines(rows, max(total, len(rows)))
 
 

@@ -8,10 +8,11 @@ import typer
 
 from azsyncd.cli.connect import ask_daemon
 from azsyncd.cli.options import Config, Json, config_of
-from azsyncd.cli.output import CONFIG, OK, say, say_json
+from azsyncd.cli.output import CONFIG, OK, say, say_json, warn
 from azsyncd.cli.plan import summary_line
 
 _SAID = {
+    "valid": "The file is valid. Nothing was changed; brought into force, it would write:",
     "reloaded": "The new configuration is in force.",
     "unchanged": "The configuration is the one that is in force already.",
     "pending": "The new configuration is valid; it comes into force when what it needs is read.",
@@ -39,11 +40,11 @@ def reload(
         say_json(result)
     else:
         for problem in result.get("problems") or []:
-            typer.echo(problem if isinstance(problem, str) else problem["message"], err=True)
-        said = _SAID.get(outcome, outcome)
-        say(said if not dry_run or outcome == "rejected" else "The file is valid.")
+            warn(str(problem))
+        if result.get("hint"):
+            warn(f"azsyncd: {result['hint']}")
+        say(_SAID.get(outcome, outcome))
         for target in (result.get("plan") or {}).get("targets", []):
-            say(f"{target['target']}: {summary_line(target['changes'], target['withheld'])}")
-            if "error" in target:
-                say(f"  ! {target['error']}")
+            planned = summary_line(target["changes"], target["withheld"])
+            say(f"{target['target']}: {target.get('error') or planned}")
     raise typer.Exit(CONFIG if outcome == "rejected" else OK)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import typer
@@ -10,7 +11,7 @@ import typer
 from azsyncd.cli.connect import ask
 from azsyncd.cli.options import Config, Json, config_of
 from azsyncd.cli.output import FAILED, HELD, OK, coloured, count, duration, say, say_json, table
-from azsyncd.cli.plan import budget_lines
+from azsyncd.cli.plan import budget_lines, withheld_words
 from azsyncd.operations import StatusResult, TargetStatus
 
 _EXITS = {"healthy": OK, "held": HELD, "unhealthy": FAILED}
@@ -57,10 +58,11 @@ def _source_lines(status: StatusResult) -> Iterator[str]:
         ["Entra", f"{entra.get('tenant_id', '')} {entra.get('state', '')}".rstrip()],
     ]
     if entra.get("detail"):
-        rows.append(["", str(entra["detail"])])
+        said = " — ".join(str(entra[key]) for key in ("detail", "hint") if entra.get(key))
+        rows.append(["", coloured("!", said)])
     rows.append(["mirror", _mirror(entra)])
-    rows.append(["last round", str(entra.get("last_round_at") or "never")])
-    rows.append(["last full sync", str(entra.get("last_full_sync_at") or "never")])
+    rows.append(["last round", moment(entra.get("last_round_at"))])
+    rows.append(["last full sync", moment(entra.get("last_full_sync_at"))])
     if entra.get("crawl"):
         crawl = entra["crawl"]
         steps = (
@@ -112,17 +114,33 @@ def _target_lines(target: TargetStatus) -> Iterator[str]:
             f"{count(target['linked_accounts'], 'account')},"
             f" {count(target['linked_groups'], 'group')}",
         ],
-        ["behind", f"{count(target['behind'], 'object')}, {duration(target['lag_seconds'])}"],
+        ["behind", _behind(target)],
     ]
     if target["holds"]:
         rows.append(["holds", f"{target['holds']} (see `azsyncd holds`)"])
     if target["failing"]:
         rows.append(["failing", count(target["failing"], "object")])
-    waiting = [f"{number:,} {reason}" for reason, number in target["withheld"].items() if number]
-    if waiting:
-        rows.append(["withheld", ", ".join(waiting)])
+    if any(target["withheld"].values()):
+        rows.append(["withheld", withheld_words(target["withheld"])])
     if target["unexplained"]:
         rows.append(["unexplained", count(target["unexplained"], "account")])
-    rows.append(["last success", target["last_success_at"] or "never"])
+    rows.append(["last success", moment(target["last_success_at"])])
     rows += [["guard", line] for line in budget_lines(target["budgets"])]
     yield from table(rows, indent="  ")
+
+
+def moment(at: str | None) -> str:
+    """A moment, and how long ago it was."""
+    if not at:
+        return "never"
+    try:
+        seconds = (datetime.now(UTC) - datetime.fromisoformat(at)).total_seconds()
+    except (ValueError, TypeError):
+        return at
+    return f"{at} ({duration(seconds)} ago)" if seconds >= 0 else at
+
+
+def _behind(target: TargetStatus) -> str:
+    if not target["behind"]:
+        return "no, it is up to date"
+    return f"{count(target['behind'], 'object')}, the oldest for {duration(target['lag_seconds'])}"

@@ -9,7 +9,7 @@ import typer
 from azsyncd.cli.changes import change_lines
 from azsyncd.cli.connect import ask
 from azsyncd.cli.options import Config, Full, Group, Json, Target, User, config_of
-from azsyncd.cli.output import FAILED, HELD, OK, count, duration, say, say_json
+from azsyncd.cli.output import FAILED, HELD, OK, bold, coloured, count, duration, say, say_json
 from azsyncd.cli.plan import summary_line
 from azsyncd.cli.progress import shown_progress
 from azsyncd.operations import ChangeRow, SyncResult, TargetSync
@@ -64,9 +64,12 @@ _ENDS = {
 
 
 def _target_lines(sync: TargetSync) -> Iterator[str]:
-    yield f"{sync['target']}: {summary_line(sync['done'], sync['withheld'])}"
+    done = summary_line(sync["done"], sync["withheld"])
+    if "error" in sync and not any(sync["done"].values()):
+        done = "nothing was written"
+    yield f"{bold(sync['target'])}: {done}"
     if "error" in sync:
-        yield f"  ! {sync['error']}"
+        yield coloured("-", f"  ! {sync['error']}")
     for row in sync["failed"]:
         yield from _failed_lines(row)
     if sync["held"]:
