@@ -39,6 +39,7 @@ from azsyncd.targets.memory import ABLE, Memory
 
 from .expected import PREFIX, SCOPE
 from .loop import SeededLoop, SimClock
+from .watching import Watch, is_write
 
 T = TypeVar("T")
 
@@ -122,14 +123,15 @@ class World:
         self.trace: list[str] = []
         self.faulty = faults
         self.dead = False
-        self.tenant = Tenant(clock=self.clock, seed=seed)
+        self.tenant = Tenant(clock=SimClock(self.loop, START), seed=seed)
         self.feeds = DeltaFeeds(
             self.tenant, oddities=Oddities(page_size=5, member_slice=4), seed=seed
         )
         self.policy = policy or Policy(scope=SCOPE_RULES)
         self.products: dict[str, Memory] = {}
-        self.watch: list[Callable[[str, str, str], None]] = []
         self.foreign: set[str] = set()  # usernames of accounts that are not ours
+        self.no_seats = False
+        self.watch = Watch(self)
         self.by_hand: dict[str, set[tuple[str, str]]] = {}  # memberships that a person made
         for name, able in (("marked", ABLE), ("plain", PLAIN)):
             self.products[name] = self._product(name, able)
@@ -182,28 +184,21 @@ class World:
 
     def _product(self, name: str, able: Capabilities) -> Memory:
         async def faults(when: str, method: str) -> None:
+            self.breathe()
+            self.watch.called(name, when, method)
+            self.note(f"{name} {when} {method}")
             await self.pause()
             await asyncio.sleep(self.random.choice((0.0, 0.01, 0.05)))
             self.breathe()
-            self.note(f"{name} {when} {method}")
-            for watch in self.watch:
-                watch(name, when, method)
             if trouble := self._trouble(name, when, method):
                 raise trouble
 
         return Memory(name, capabilities=able, faults=faults)
 
     def _trouble(self, name: str, when: str, method: str) -> TargetError | None:
-        write = method.split("_")[0] in {
-            "create",
-            "update",
-            "rename",
-            "set",
-            "mark",
-            "delete",
-            "add",
-            "remove",
-        }
+        write = is_write(method)
+        if self.no_seats and name == "plain" and method == "create_account" and when == "before":
+            return ChangeRejected("no seat is free", target=name, reason="licence", status=400)
         if when == "after":
             if self.draw(0.03 if write else 0.01):
                 return TargetUnavailable("the answer was lost", target=name)
@@ -272,6 +267,7 @@ class World:
     def bury(self) -> None:
         """The process is gone: what was committed stays, nothing else."""
         self.dead = True
+        dice = (self.loop.random.getstate(), self.random.getstate(), self.loop.turns)
         for db in self._connections:
             if db.in_transaction:
                 db.rollback()
@@ -279,7 +275,7 @@ class World:
             rest = [t for t in asyncio.all_tasks(self.loop) if not t.done()]
             if not rest:
                 break
-            for task in rest:
+            for task in sorted(rest, key=lambda task: task.get_name()):
                 task.cancel()
             self.loop.run_until_complete(asyncio.sleep(0))
         else:
@@ -292,6 +288,10 @@ class World:
         self._connections.clear()
         self.tasks = []
         self.dead = False
+        # How long the dead took to leave must not matter to those who come after.
+        self.loop.random.setstate(dice[0])
+        self.random.setstate(dice[1])
+        self.loop.turns = dice[2]
 
     def close(self) -> None:
         self.bury()
