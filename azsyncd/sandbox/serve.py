@@ -204,6 +204,7 @@ async def served(
                 "jira_token": world.jira.token,
                 "crowd_username": world.crowd.username,
                 "crowd_password": world.crowd.password,
+                "notifies": hooks.delay,
                 "kinds": list(sandbox.days.kinds),
                 "tenant": _described(world),
             },

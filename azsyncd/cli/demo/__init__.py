@@ -82,7 +82,7 @@ def _show(
             "the daemon", ["azsyncd", "run", "--config", str(config)], folder / "azsyncd.log"
         )
         children.append(daemon)
-        story = Story(stage, sandbox, daemon, config)
+        story = Story(stage, sandbox, daemon, config, notifies=ready["notifies"])
         story.first_sync()
         if once:
             story.everyday(list(ready["kinds"]) * ROUNDS)

@@ -16,6 +16,7 @@ from typing import Any
 
 GRACE_SECONDS = 25.0
 """The daemon promises to be gone 20 seconds after SIGTERM."""
+GOING_SECONDS = 5.0
 START_SECONDS = 120.0
 
 
@@ -59,9 +60,23 @@ class Child:
     def last_lines(self, count: int = 20) -> list[str]:
         """The end of its log."""
         try:
-            return self.log.read_text(errors="replace").splitlines()[-count:]
-        except OSError:
+            return [_shown(line) for line in self.log.read_text("utf-8").splitlines()[-count:]]
+        except (OSError, UnicodeDecodeError):
             return []
+
+
+def _shown(line: str) -> str:
+    """A line of a log for people: short, and without the traceback, which is in the file."""
+    try:
+        entry = json.loads(line)
+        moment, level, event = entry.pop("ts"), entry.pop("level"), entry.pop("event")
+    except (ValueError, AttributeError, KeyError, TypeError):
+        return line[:_LONGEST_LINE]
+    rest = " ".join(f"{key}={value}" for key, value in entry.items() if key != "traceback")
+    return f"{moment[11:23]} {level} {event} {rest}"[:_LONGEST_LINE]
+
+
+_LONGEST_LINE = 300
 
 
 class SandboxProcess(Child):
@@ -126,7 +141,11 @@ class SandboxProcess(Child):
                 self.process.stdin.close()
             except OSError:
                 pass  # it is gone already
-        return super().stop()
+        try:
+            # The end of its input is its word to go; a signal could hit it halfway out.
+            return self.process.wait(GOING_SECONDS)
+        except subprocess.TimeoutExpired:
+            return super().stop()
 
     def _heard(self, timeout: float) -> Iterator[Mapping[str, Any] | None]:
         until = time.monotonic() + timeout

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-LONGEST_FOLDER = 80
+LONGEST_FOLDER = 94
 """A unix socket's path has room for 107 characters."""
 
 CONFIG = """\

@@ -1,0 +1,145 @@
+"""`azsyncd demo` as it is typed: real processes, TLS, signals, and nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(180)]
+
+LINE = re.compile(r"^  Folder +(\S+)$", re.MULTILINE)
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Mapping[str, str]:
+    """Everything temporary goes where it can be looked at."""
+    return {**os.environ, "TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"}
+
+
+def start(environment: Mapping[str, str], *words: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "azsyncd", "demo", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+        start_new_session=True,
+    )
+
+
+def processes_that_name(folder: Path) -> list[str]:
+    """Command lines of living processes in which the folder occurs."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                words = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            except OSError:
+                continue
+            if str(folder) in words:
+                found.append(words)
+    return found
+
+
+def until(process: subprocess.Popen[str], text: str, seconds: float = 60.0) -> str:
+    """Everything that is printed up to a line with this text."""
+    assert process.stdout is not None
+    printed, deadline = "", time.monotonic() + seconds
+    for line in process.stdout:
+        printed += line
+        if text in line:
+            return printed
+        assert time.monotonic() < deadline, printed
+    raise AssertionError(printed)
+
+
+@pytest.fixture
+def running(environment: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
+    process = start(environment, "--users", "30", "--minutes", "5")
+    yield process
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        process.wait(40)
+    if process.stdout is not None:
+        process.stdout.close()
+
+
+def test_once_ends_with_both_products_equal_and_leaves_nothing_behind(
+    environment: Mapping[str, str], tmp_path: Path
+) -> None:
+    process = start(environment, "--once", "--users", "40")
+    printed, _ = process.communicate(timeout=150)
+    assert process.returncode == 0, printed
+    assert "Both products are exactly as the tenant says" in printed
+    assert "azsyncd approve 1 --expect" in printed
+    assert "\x1b" not in printed
+    assert " s    " in re.search(r"^  Rosa .*joins.*$", printed, re.MULTILINE)[0]  # type: ignore[index]
+    assert list(tmp_path.iterdir()) == []
+    assert processes_that_name(tmp_path) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_every_process_in_the_middle_of_the_first_sync(
+    running: subprocess.Popen[str], tmp_path: Path, number: signal.Signals
+) -> None:
+    until(running, "has been read")
+    assert len(processes_that_name(tmp_path)) >= 2
+    running.send_signal(number)
+    printed, _ = running.communicate(timeout=40)
+    assert running.returncode == 130, printed
+    assert "Traceback" not in printed
+    assert processes_that_name(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_daemon_that_dies_fails_the_demo_and_its_log_is_shown_and_kept(
+    running: subprocess.Popen[str], tmp_path: Path
+) -> None:
+    printed = until(running, "Everyday changes")
+    folder = Path(LINE.search(printed)[1])  # type: ignore[index]
+    (daemon,) = pids_with(f"run --config {folder}")
+    os.kill(daemon, signal.SIGKILL)
+    printed, _ = running.communicate(timeout=60)
+    assert running.returncode == 1, printed
+    assert "the daemon" in printed
+    assert "daemon.started" in printed or "run.completed" in printed
+    assert "Traceback" not in printed
+    assert (folder / "azsyncd.log").stat().st_size > 0
+    assert processes_that_name(tmp_path) == []
+
+
+def test_the_folder_has_what_the_hint_says(running: subprocess.Popen[str]) -> None:
+    printed = until(running, "Everyday changes")
+    config = Path(LINE.search(printed)[1]) / "config.yaml"  # type: ignore[index]
+    done = subprocess.run(
+        [sys.executable, "-m", "azsyncd", "--config", str(config), "status"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "jira" in done.stdout
+    for secret in ("entra_secret", "jira_token", "crowd_password"):
+        assert (config.parent / secret).stat().st_mode & 0o077 == 0
+
+
+def pids_with(words: str) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            except OSError:
+                continue
+            if words in line:
+                found.append(int(entry.name))
+    return found
