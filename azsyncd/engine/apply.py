@@ -245,10 +245,11 @@ class Apply:
                     GuardClass.DELETE_GROUP: groups,
                 }.get(class_, accounts)
                 item = planned.item
-                holds.spend(db, self._t, class_, item.gn, item.n, size, at)
+                holds.spend(db, self._t, class_, item.gn, item.n, size, at, item.akey)
                 if class_ is GuardClass.REMOVE_MEMBER and item.change.group_id is not None:
                     members = holds.member_count(db, self._t, item.change.group_id)
-                    holds.spend(db, self._t, GuardClass.SHRINK_GROUP, item.gn, item.n, members, at)
+                    shrink = GuardClass.SHRINK_GROUP
+                    holds.spend(db, self._t, shrink, item.gn, item.n, members, at, item.akey)
 
         await self._ledger.commit(record)
         return at
@@ -312,14 +313,16 @@ class Apply:
             raise NotFound(f"the account {seen.username!r} is gone", reason=Withheld.CONFLICT)
         found: Account = standing
         mark = found.mark
-        if mark is not None and (mark.instance != self._instance or mark.object_id != object_id):
+        owner = await self._store.read(lambda db: links.owner_of(db, t, found.key))
+        ours = mark is not None and mark.instance == self._instance
+        if mark is not None and not (ours and mark.object_id in (object_id, owner)):
             await self._store.write(lambda db: targets.put_account(db, t, found))
             raise ChangeRejected(
                 f"the account {seen.username!r} carries the mark of {mark.instance!r}",
                 "two azsyncd write to this product",
                 reason=Withheld.NOT_OWNED,
             )
-        if mark is None and self._capabilities.has_marks:
+        if (mark is None or mark.object_id != object_id) and self._capabilities.has_marks:
             await self._target.mark_account(found, Mark(self._instance, object_id))
             found = replace(found, mark=Mark(self._instance, object_id))
 
@@ -596,9 +599,8 @@ class Apply:
             if not uncertain:
                 self._forget_create(db, planned, context)
                 if planned.class_ and not planned.free:
-                    holds.give_back(db, t, planned.class_, item.gn, item.n, spent_at)
-                    shrink = GuardClass.SHRINK_GROUP
-                    holds.give_back(db, t, shrink, item.gn, item.n, spent_at)
+                    for class_ in (planned.class_, GuardClass.SHRINK_GROUP):
+                        holds.give_back(db, t, class_, item.gn, item.n, spent_at, item.akey)
             if gone is not None:
                 gone(db)
             waiting.refused(

@@ -11,7 +11,8 @@ that a dry run is the same code, rolled back.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
@@ -25,7 +26,7 @@ from azsyncd.plan.expressions import ExpressionFailed, Unread
 from azsyncd.plan.facts import WantedGroup
 from azsyncd.plan.groups import GroupPlan, in_scope, plan_group, wanted_name
 from azsyncd.plan.mapping import AccountMapping, GroupMapping
-from azsyncd.plan.order import ordered_renames
+from azsyncd.plan.order import is_step, ordered_renames
 from azsyncd.plan.policy import GuardClass, Mode, Policy
 from azsyncd.plan.scope import Entries, GroupRule, ScopeFacts, UserRule, Verdict
 from azsyncd.plan.users import UserPlan, plan_user
@@ -60,6 +61,7 @@ class Draft:
     users: set[int] = field(default_factory=set)
     groups: set[int] = field(default_factory=set)
     renames: list[tuple[Change, int]] = field(default_factory=list)
+    after: int = 0  # what the spill held before it: earlier slices' changes, not sent yet
 
 
 class Planning:
@@ -257,8 +259,23 @@ class Planning:
         for n in sorted(seen):
             group = facts_.group_base(db, n)
             if group is not None and self._draft_group(db, draft, n, group, desk):
-                heads.add(n)
+                # Not only whoever is in it: also whoever is still in the product's.
+                heads |= {n, *links.holders(db, self.t, n)}
+        if self._note_doubt(db):
+            heads |= facts_.concerned(db, self.t)
         return heads
+
+    def _note_doubt(self, db: Connection) -> bool:
+        """Whether the scope came into doubt, or out of it, since it was last noted (rule 11)."""
+        why = self._uncertain(db)
+        noted = facts_.remembered(db, self.t, "uncertain")
+        if (why is None) == (not noted):
+            return False
+        for entry in noted:
+            facts_.forget(db, self.t, "uncertain", entry)
+        if why is not None:
+            facts_.remember(db, self.t, "uncertain", "members_of", 0)
+        return True
 
     def _draft_group(self, db: Connection, draft: Draft, n: int, group: Group, desk: Desk) -> bool:
         plan = self._group_plan(db, n, group, desk)
@@ -270,31 +287,15 @@ class Planning:
             entry = self._group_rule.verdict(group).entry
             if entry is not None:
                 facts_.remember(db, self.t, "include", entry, n)
-        changes = list(plan.changes)
-        if plan.emptied:
-            changes += self._emptied(db, n, group.id)
         draft.groups.add(n)
-        self._record(db, draft, n, changes, plan.waiting, hold=plan.hold)
+        self._record(db, draft, n, plan.changes, plan.waiting, hold=plan.hold)
         return before != plan.wanted
 
-    def _emptied(self, db: Connection, n: int, group_id: ObjectId) -> Iterator[Change]:
-        rows = db.execute(
-            "SELECT o.id FROM link gl JOIN edge e ON e.g = gl.g JOIN link ul ON ul.a = e.a"
-            " JOIN object o ON o.n = ul.n"
-            " WHERE gl.t = ? AND gl.n = ? AND e.ours AND NOT e.removed AND NOT e.inherited",
-            (self.t, n),
-        ).fetchall()
-        for row in rows:
-            yield Change(
-                kind=Kind.REMOVE_MEMBER,
-                reason=Reason.LEFT_SCOPE,
-                object_id=row["id"],
-                group_id=group_id,
-                phase=Phase.REMOVE,
-            )
-
-    def draft_foreign(self, db: Connection, draft: Draft) -> None:
-        """`foreign_members: remove`: also people whom azsyncd does not know (rule 21)."""
+    def draft_foreign(
+        self, db: Connection, draft: Draft, numbers: Collection[int] | None = None
+    ) -> None:
+        """`foreign_members: remove`: also people whom azsyncd does not know (rule 21), in all
+        wanted groups or only in these."""
         if self.policy.groups.foreign_members != "remove" or not mirror.has_proof(db):
             return
         desk = self.desk(db)
@@ -303,9 +304,10 @@ class Planning:
                 continue
             g = links.group_number(db, self.t, group.object_id)
             n = mirror.number_of(db, group.object_id)
-            if g is None or n is None:
+            if g is None or n is None or (numbers is not None and n not in numbers):
                 continue
-            for account in links.foreign_members(db, g):
+            planned: list[tuple[str, int, str]] = []
+            for account in links.foreign_members(db, self.t, g):
                 if desk.protects_user(account.username) is None:
                     change = Change(
                         kind=Kind.REMOVE_MEMBER,
@@ -316,7 +318,9 @@ class Planning:
                         before=account,
                         phase=Phase.REMOVE,
                     )
+                    planned.append((change.kind, n, str(account.key)))
                     self._plan_change(db, draft, n, change, None)
+            holds.keep_only(db, self.t, n, planned, foreign=True)
 
     # Users ----------------------------------------------------------------------------------------
 
@@ -366,7 +370,9 @@ class Planning:
         """Plan these users, whose names were claimed before."""
         for base in facts_.bases(db, numbers):
             wish = wish_for(base.user, base.groups, desk)
-            facts = facts_.user_facts(db, self.t, base, wish.account, self.policy.accounts.adopt)
+            facts = facts_.user_facts(
+                db, self.t, base, wish.account, self.capabilities.admin_groups
+            )
             plan = plan_user(facts, desk, wish)
             draft.users.add(base.n)
             self._record_user(db, draft, base.n, plan, desk)
@@ -422,7 +428,8 @@ class Planning:
                 continue
             planned.append((change.kind, gn, ""))
             self._plan_change(db, draft, n, change, hold or None)
-        waiting.replace_all(db, self.t, n, keep, now)
+        tries = {(kind, gn) for kind, gn, _ in planned}
+        waiting.replace_all(db, self.t, n, keep, now, tries)
         holds.keep_only(db, self.t, n, planned)
 
     def _number(self, db: Connection, id_: ObjectId | None) -> int:
@@ -438,25 +445,34 @@ class Planning:
 
     def flush_renames(self, db: Connection, draft: Draft) -> None:
         """All renames are known now: put them in an order in which each name is free in time."""
-        numbers = {change.object_id: n for change, n in draft.renames}
+        asked = {change.object_id: (change, n) for change, n in draft.renames}
         for change in ordered_renames(change for change, _ in draft.renames):
-            self._spill(db, draft, numbers[change.object_id], change, None)
+            decided, n = asked[change.object_id]
+            self._spill(db, draft, n, change, None, decided)
         draft.renames.clear()
 
     def _spill(
-        self, db: Connection, draft: Draft, n: int, change: Change, hold: str | None
+        self,
+        db: Connection,
+        draft: Draft,
+        n: int,
+        change: Change,
+        hold: str | None,
+        decided: Change | None = None,
     ) -> None:
+        """`decided`: what people decide about, where that is more than this change (a swap)."""
         gn = self._number(db, change.group_id)
         akey = "" if change.object_id is not None else str(change.account_key)
         item = Item(n, gn, akey, change)
+        about = item if decided is None else Item(n, gn, akey, decided)
         held: str | None = None
         free = False
         if not guard.permitted(change, self.policy.mode):
             held = Withheld.MODE
         else:
-            decision = holds.decision_of(db, draft.t, item, self._clock.now())
+            decision = holds.decision_of(db, draft.t, about, self._clock.now())
             if decision is not None and decision[0] == "approved":
-                free = True
+                free = not is_step(change)  # the approval is used up by the change itself
             elif decision is not None:
                 held = Withheld.GUARD if decision[0] == "open" else Withheld.REJECTED
             elif hold:
@@ -473,17 +489,30 @@ class Planning:
         """Hold what does not fit (rule 36); returns how many changes are held anew."""
         rules = self.policy.guard
         sizes = holds.sizes(db, draft.t, window_start, draft.tally.groups)
-        spent = holds.spent(db, draft.t, window_start)
+        spent = self._spent(db, draft, window_start)
         verdict = guard.judge(draft.tally, rules, sizes, spent)
         held = 0
         for class_, why in verdict.classes.items():
-            held += self._hold(db, draft, class_, spill.of_class(db, draft.t, class_), why)
+            rows = spill.of_class(db, draft.t, class_, after=draft.after)
+            held += self._hold(db, draft, class_, rows, why)
         for group, why in verdict.groups.items():
             gn = self._number(db, group)
-            rows = spill.of_class(db, draft.t, GuardClass.REMOVE_MEMBER, gn)
+            rows = spill.of_class(db, draft.t, GuardClass.REMOVE_MEMBER, gn, draft.after)
             held += self._hold(db, draft, GuardClass.SHRINK_GROUP, rows, why)
         holds.close_empty(db, draft.t)
         return held
+
+    def _spent(self, db: Connection, draft: Draft, window_start: float) -> guard.Spent:
+        """What the window has spent, and what earlier slices may still send."""
+        spent = Counter(holds.spent(db, draft.t, window_start))
+        for (class_, gn), number in spill.outstanding(db, draft.t, draft.after).items():
+            group = self._id(db, gn) if gn else None
+            spent[GuardClass(class_), group] += number
+        return spent
+
+    def _id(self, db: Connection, n: int) -> ObjectId | None:
+        row = db.execute("SELECT id FROM object WHERE n = ?", (n,)).fetchone()
+        return None if row is None else row["id"]
 
     def _hold(
         self,
@@ -498,24 +527,29 @@ class Planning:
         items = [row.item for row in rows]
         holds.open_hold(db, draft.t, class_.value, why, self._clock.now(), items)
         spill.hold(db, [row.seq for row in rows], Withheld.GUARD)
+        if class_ is GuardClass.RENAME:
+            spill.hold_steps(db, draft.t, [row.item.n for row in rows], Withheld.GUARD)
         return len(rows)
 
     # Whole plans ----------------------------------------------------------------------------------
 
     def draft_slice(self, db: Connection, draft: Draft, since: int, *, fresh_index: bool) -> None:
         """Plan everybody who may be concerned by what happened since a revision."""
+        draft.after = spill.last(db)
         slice_ = facts_.slice_since(db, self.t, since, self._clock.now())
         heads = self.draft_groups(db, draft, slice_.groups)
         if fresh_index:
             # The index was built from the mirror as it is: it cannot tell what a touched group was
             # before. Whoever is below one of them is looked at.
-            heads |= set(slice_.groups)
+            for n in slice_.groups:
+                heads |= {n, *links.holders(db, self.t, n)}
         users = set(slice_.users) | set(mirror.users_below(db, heads))
         desk = self.desk(db)
         users = self.close_users(db, users, desk)
         spill.drop(db, draft.t, users)
         for batch in batched(sorted(users)):
             self.draft_users(db, draft, batch, desk)
+        self.draft_foreign(db, draft, draft.groups)
         self.flush_renames(db, draft)
 
     def account_count(self, db: Connection) -> int:

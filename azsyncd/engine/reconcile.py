@@ -341,7 +341,9 @@ class Reconcile:
                 await self._keep_groups(groups, number)
         await self._keep_groups(groups, number)
         await self._store.write(self.planning.learn_groups)
-        wanted = await self._store.read(lambda db: targets.groups_to_read(db, self.t))
+        wanted = await self._store.read(
+            lambda db: targets.groups_to_read(db, self.t, capabilities.admin_groups)
+        )
         await self._read_members(wanted, number, tell)
         await self._store.write(
             lambda db: targets.close_inventory(

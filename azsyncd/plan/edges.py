@@ -28,7 +28,7 @@ class Part:
 def wanted_groups(facts: UserFacts, desk: Desk) -> set[ObjectId]:
     """The groups of the scope that she is in, by the nesting rule."""
     mine = facts.direct if desk.policy.groups.nested != "flatten" else facts.groups
-    return {group for group in mine if group in desk.groups}
+    return {group for group in mine if group in desk.groups and not desk.groups[group].emptied}
 
 
 def plan_edges(facts: UserFacts, desk: Desk) -> Part:
@@ -47,22 +47,34 @@ def plan_edges(facts: UserFacts, desk: Desk) -> Part:
         part = _unwanted(facts, group, edge, desk)
         changes += part.changes
         waiting += part.waiting
-    if changes and not desk.capabilities.writes_members:
-        hint = desk.capabilities.instead.get("writes_members", "")
-        detail = "this product's memberships cannot be written"
-        waiting += [_wait(facts, Withheld.UNSUPPORTED, detail, hint, c) for c in changes]
-        changes = []
-    judged = {g: g in wanted for g, edge in facts.edges.items() if edge.ours is None}
-    return Part(tuple(changes), tuple(waiting), judged)
+    judged = {
+        group: group in wanted
+        for group, edge in facts.edges.items()
+        if edge.ours is None and group in desk.groups
+    }
+    return _writable(facts, Part(tuple(changes), tuple(waiting), judged), desk)
+
+
+def _writable(facts: UserFacts, part: Part, desk: Desk) -> Part:
+    """The same, withheld where the product's memberships cannot be written."""
+    if not part.changes or desk.capabilities.writes_members:
+        return part
+    hint = desk.capabilities.instead.get("writes_members", "")
+    detail = "this product's memberships cannot be written"
+    waits = [_wait(facts, Withheld.UNSUPPORTED, detail, hint, c) for c in part.changes]
+    return Part((), (*part.waiting, *waits), part.judged)
 
 
 def _unwanted(facts: UserFacts, group: ObjectId, edge: Edge, desk: Desk) -> Part:
     foreign = not edge.ours
     if foreign and desk.policy.groups.foreign_members == "keep":
         return Part()
-    reason = Reason.DRIFT if foreign else Reason.CHANGED
+    kept = Reason.LEFT_SCOPE if desk.groups[group].emptied else Reason.CHANGED
+    reason = Reason.DRIFT if foreign else kept
     change = _edge(facts, Kind.REMOVE_MEMBER, group, reason, Phase.REMOVE)
     name = desk.groups[group].name
+    if desk.groups[group].blocked is not None:
+        return Part()  # the group itself says why
     if edge.inherited:
         detail = f"the membership in {name} is inherited, removing it had no effect"
         hint = "find the nested group or default that it comes from, in the product"
@@ -70,35 +82,45 @@ def _unwanted(facts: UserFacts, group: ObjectId, edge: Edge, desk: Desk) -> Part
     if not desk.proof or not facts.verified:
         detail = f"leaves {name} when Entra has been read completely"
         return Part(waiting=(_wait(facts, Withheld.INCOMPLETE_READ, detail, change=change),))
-    if desk.groups[group].blocked is not None:
-        return Part()
     return Part(changes=(change,))
 
 
 def follow_leaver(facts: UserFacts, desk: Desk) -> Part:
     """A leaver's memberships are frozen, but an explicit removal in Entra applies (rule 33)."""
+    wanted = wanted_groups(facts, desk)
     judged = {
-        group: group in wanted_groups(facts, desk)
+        group: group in wanted
         for group, edge in facts.edges.items()
         if edge.ours is None and group in desk.groups
     }
     if facts.user.presence is not Presence.PRESENT or not facts.verified or not desk.proof:
         return Part(judged=judged)
-    wanted = wanted_groups(facts, desk)
-    gone = [
-        group
-        for group, edge in sorted(facts.edges.items())
-        if edge.ours and not edge.inherited and group in desk.groups and group not in wanted
-    ]
+    gone = [group for group in _removable(facts, desk) if group not in wanted]
     changes = [_edge(facts, Kind.REMOVE_MEMBER, g, Reason.CHANGED, Phase.REMOVE) for g in gone]
-    return Part(tuple(changes), (), judged)
+    return _writable(facts, Part(tuple(changes), (), judged), desk)
 
 
 def strip(facts: UserFacts, desk: Desk, reason: Reason) -> Part:
-    """Take all memberships that are ours away."""
-    ours = [g for g, edge in sorted(facts.edges.items()) if edge.ours and not edge.inherited]
-    changes = [_edge(facts, Kind.REMOVE_MEMBER, g, reason, Phase.REMOVE) for g in ours]
-    return Part(tuple(changes))
+    """Take all memberships that are ours away, in groups of the scope that may be written to."""
+    changes = [
+        _edge(facts, Kind.REMOVE_MEMBER, group, reason, Phase.REMOVE)
+        for group in _removable(facts, desk)
+    ]
+    return _writable(facts, Part(tuple(changes)), desk)
+
+
+def _removable(facts: UserFacts, desk: Desk) -> list[ObjectId]:
+    """The groups whose membership is ours, and can be ended. One that is seen for the first time
+    counts as what it is judged to be by this very look."""
+    wanted = wanted_groups(facts, desk)
+    return [
+        group
+        for group, edge in sorted(facts.edges.items())
+        if (edge.ours or (edge.ours is None and group in wanted))
+        and not edge.inherited
+        and group in desk.groups
+        and desk.groups[group].blocked is None
+    ]
 
 
 def _edge(facts: UserFacts, kind: Kind, group: ObjectId, reason: Reason, phase: Phase) -> Change:

@@ -21,7 +21,9 @@ class Standing:
 
     `wants` is the username that its owner wants now, None if nobody owns it or its owner wants
     none: a name is about to become free if its owner wants another one. `gone` says how far the
-    owner is gone from Entra (for re-hires): None, "soft_deleted" or "purged".
+    owner is gone from Entra (for re-hires): None, "soft_deleted" or "purged". `deactivated`: it was
+    us who deactivated it. `administers`: it is in an administrators' group. `edges` are its
+    memberships, as in `UserFacts`.
     """
 
     account: Account
@@ -29,17 +31,22 @@ class Standing:
     wants: str | None = None
     gone: str | None = None
     owner_employee: str | None = None
+    deactivated: bool = False
+    administers: bool = False
+    edges: Mapping[ObjectId, Edge] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class NameFacts:
     """What is known about the names that a user wants.
 
-    `rivals`: other unlinked objects that want the same username. `under_name`: who has the
-    username. `under_mail`: all who have the address.
+    `rivals`: other unlinked objects that want the same username. `mail_rivals`: other unlinked
+    objects that want the same address. `under_name`: who has the username. `under_mail`: all who
+    have the address.
     """
 
     rivals: tuple[ObjectId, ...] = ()
+    mail_rivals: tuple[ObjectId, ...] = ()
     under_name: Standing | None = None
     under_mail: tuple[Standing, ...] = ()
 
@@ -48,8 +55,9 @@ class NameFacts:
 class UserFacts:
     """A user, where she stands in Entra, and what stands in the target for her.
 
-    `edges` are the memberships of her account, or of the account that she would adopt, in groups
-    that are linked or would be adopted, by the group's object id.
+    `edges` are the memberships of her account in groups that are linked or would be adopted, by
+    the group's object id. `blocked`: the product refuses to deactivate the account (rule 32).
+    `last_admin`: it is the only active account left in an administrators' group (rule 24).
     """
 
     user: User
@@ -60,6 +68,8 @@ class UserFacts:
     account: Account | None = None
     edges: Mapping[ObjectId, Edge] = field(default_factory=dict)
     names: NameFacts = NameFacts()
+    blocked: bool = False
+    last_admin: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +101,12 @@ class WantedGroup:
     """A group of the scope as far as memberships are concerned.
 
     `stands`: it is linked, or will be when its own change was made. `blocked`: why nobody can be
-    put into it now (conflict, protected …); None = all is well.
+    put into it or taken out of it now (conflict, protected …); None = all is well. `emptied`: it
+    left the scope, and what is ours in it is removed (`gone: empty`).
     """
 
     object_id: ObjectId
     name: str
     stands: bool
     blocked: str | None = None
+    emptied: bool = False

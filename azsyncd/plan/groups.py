@@ -31,14 +31,13 @@ RENAMED_INTO_SCOPE = "came to match the scope by being renamed"
 class GroupPlan:
     """What follows for one group.
 
-    `wanted`: it is in scope, memberships are planned for it. `emptied`: its members that are ours
-    are to be removed (`gone: empty`). `hold`: a person decides before its first write (rule 12).
+    `wanted`: memberships are planned for it: it is in scope, or is to be emptied. `hold`: a person
+    decides before its first write (rule 12).
     """
 
     changes: tuple[Change, ...] = ()
     waiting: tuple[Waiting, ...] = ()
     wanted: WantedGroup | None = None
-    emptied: bool = False
     hold: str = ""
 
 
@@ -50,9 +49,8 @@ def wanted_name(facts: GroupFacts, desk: Desk) -> str:
 def in_scope(facts: GroupFacts, desk: Desk) -> tuple[Verdict, str]:
     """Whether the group is synced, and the evidence."""
     verdict = desk.group_rule.verdict(facts.group)
-    if facts.group.presence is not Presence.PRESENT:
-        return Verdict.OUT, "deleted in Entra"
-    if facts.link is not None and facts.followed and verdict.verdict is Verdict.OUT:
+    here = facts.group.presence is Presence.PRESENT
+    if here and facts.link is not None and facts.followed and verdict.verdict is Verdict.OUT:
         return Verdict.IN, "followed by its id since it was linked"
     return verdict.verdict, verdict.why
 
@@ -64,27 +62,40 @@ def plan_group(facts: GroupFacts, desk: Desk) -> GroupPlan:
         waiting = (_wait(facts, Withheld.EXCLUDED, why),) if facts.link else ()
         return GroupPlan(waiting=waiting)
     if verdict is Verdict.UNDECIDED:
-        return GroupPlan(waiting=(_wait(facts, Withheld.UNDECIDED, why),), wanted=_kept(facts))
+        waiting = (_wait(facts, Withheld.UNDECIDED, why),)
+        return GroupPlan(waiting=waiting, wanted=_kept(facts, desk, frozen=why))
     if verdict is Verdict.OUT:
         return _gone(facts, why, desk)
     try:
         name = wanted_name(facts, desk)
     except (Unread, ExpressionFailed) as error:
         waiting = (_wait(facts, Withheld.UNDECIDED, str(error)),)
-        return GroupPlan(waiting=waiting, wanted=_kept(facts))
+        return GroupPlan(waiting=waiting, wanted=_kept(facts, desk))
     except InvalidValue as error:
         waiting = (_wait(facts, Withheld.INVALID_VALUE, str(error)),)
-        return GroupPlan(waiting=waiting, wanted=_kept(facts))
-    if facts.link is not None and facts.link.state is not LinkState.PENDING:
-        return _linked(facts, name, desk)
-    return _new(facts, name, desk)
+        return GroupPlan(waiting=waiting, wanted=_kept(facts, desk))
+    if facts.link is None or facts.link.state is LinkState.PENDING:
+        return _new(facts, name, desk, Reason.NEW)
+    if facts.standing is None:
+        return _new(facts, name, desk, Reason.DRIFT)
+    return _linked(facts, facts.standing, name, desk)
 
 
-def _kept(facts: GroupFacts) -> WantedGroup | None:
-    """What stands goes on as it is while its name or scope cannot be decided."""
-    if facts.link is None or facts.standing is None:
+def _kept(facts: GroupFacts, desk: Desk, *, frozen: str | None = None) -> WantedGroup | None:
+    """A linked group whose name cannot be worked out goes on under the name that it has; while
+    nobody knows whether it is in scope, nothing of it is changed (`frozen`)."""
+    standing = facts.standing
+    if facts.link is None or standing is None:
         return None
-    return WantedGroup(facts.group.id, facts.standing.name, stands=True)
+    blocked = frozen or _blocked(standing, desk)
+    return WantedGroup(facts.group.id, standing.name, stands=True, blocked=blocked)
+
+
+def _blocked(standing: TargetGroup, desk: Desk) -> str | None:
+    """Why the members of a group that stands are not written."""
+    if why := desk.protects_group(standing.name):
+        return why
+    return None if standing.writable else "it stands in a read-only directory"
 
 
 def _wait(
@@ -111,10 +122,14 @@ def _change(
     )
 
 
-def _new(facts: GroupFacts, name: str, desk: Desk) -> GroupPlan:
-    def withheld(reason: Withheld, detail: str, hint: str = "") -> GroupPlan:
+def _new(facts: GroupFacts, name: str, desk: Desk, reason: Reason) -> GroupPlan:
+    """Nothing stands for it (`reason` NEW), or nothing any more (DRIFT)."""
+
+    def withheld(
+        reason: Withheld, detail: str, hint: str = "", change: Change | None = None
+    ) -> GroupPlan:
         wanted = WantedGroup(facts.group.id, name, stands=False, blocked=detail)
-        return GroupPlan(waiting=(_wait(facts, reason, detail, hint),), wanted=wanted)
+        return GroupPlan(waiting=(_wait(facts, reason, detail, hint, change),), wanted=wanted)
 
     if why := desk.protects_group(name):
         return withheld(Withheld.PROTECTED, f"{name}: {why}")
@@ -129,18 +144,24 @@ def _new(facts: GroupFacts, name: str, desk: Desk) -> GroupPlan:
     wanted = WantedGroup(facts.group.id, name, stands=True)
     if standing is None:
         after = TargetGroup(name=name, description=_description(facts))
-        change = _change(facts, Kind.CREATE_GROUP, Reason.NEW, Phase.GROUPS, None, after)
+        change = _change(facts, Kind.CREATE_GROUP, reason, Phase.GROUPS, None, after)
         if not desk.policy.groups.create:
             return withheld(
                 Withheld.NOT_OWNED,
                 f"no group {name!r} stands in the product, and groups.create is false",
                 "create it there by hand",
+                change,
             )
         if not desk.capabilities.creates_groups:
             return withheld(
                 Withheld.UNSUPPORTED,
                 "this product's groups cannot be created through its API",
                 desk.capabilities.instead.get("creates_groups", ""),
+                change,
+            )
+        if reason is Reason.DRIFT and desk.policy.drift == "report":
+            return withheld(
+                Withheld.MODE, f"{name} was deleted by hand in the product", "drift: report", change
             )
         return GroupPlan(changes=(change,), wanted=wanted, hold=hold)
     if standing.owner is not None:
@@ -158,7 +179,17 @@ def _new(facts: GroupFacts, name: str, desk: Desk) -> GroupPlan:
     change = _change(
         facts, Kind.ADOPT_GROUP, Reason.ADOPTED, Phase.GROUPS, standing.group, standing.group
     )
+    if not standing.group.writable:
+        return withheld(*_read_only(standing.group), change)
     return GroupPlan(changes=(change,), wanted=wanted, hold=hold)
+
+
+def _read_only(group: TargetGroup) -> tuple[Withheld, str, str]:
+    return (
+        Withheld.READ_ONLY,
+        f"{group.name} stands in a read-only directory",
+        "change it where that directory comes from, or make the directory writable",
+    )
 
 
 def _came_by_renaming(facts: GroupFacts, desk: Desk) -> bool:
@@ -174,17 +205,14 @@ def _description(facts: GroupFacts) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _linked(facts: GroupFacts, name: str, desk: Desk) -> GroupPlan:
-    standing = facts.standing
-    if standing is None:
-        after = TargetGroup(name=name, description=_description(facts))
-        change = _change(facts, Kind.CREATE_GROUP, Reason.DRIFT, Phase.GROUPS, None, after)
-        return GroupPlan(changes=(change,), wanted=WantedGroup(facts.group.id, name, stands=True))
-    wanted = WantedGroup(facts.group.id, standing.name, stands=True)
+def _linked(facts: GroupFacts, standing: TargetGroup, name: str, desk: Desk) -> GroupPlan:
+    blocked = _blocked(standing, desk)
+    wanted = WantedGroup(facts.group.id, standing.name, stands=True, blocked=blocked)
     if why := desk.protects_group(standing.name):
-        wanted = WantedGroup(facts.group.id, standing.name, stands=True, blocked=why)
         detail = f"{standing.name}: {why}"
         return GroupPlan(waiting=(_wait(facts, Withheld.PROTECTED, detail),), wanted=wanted)
+    if not standing.writable:
+        return GroupPlan(waiting=(_wait(facts, *_read_only(standing)),), wanted=wanted)
     if fold(standing.name) == fold(name):
         return GroupPlan(wanted=wanted)
     detail = f"renamed to {name!r} in Entra; the product keeps {standing.name!r}"
@@ -193,15 +221,25 @@ def _linked(facts: GroupFacts, name: str, desk: Desk) -> GroupPlan:
 
 
 def _gone(facts: GroupFacts, why: str, desk: Desk) -> GroupPlan:
-    if facts.link is None or facts.standing is None or not desk.proof:
+    standing, gone = facts.standing, desk.policy.groups.gone
+    if facts.link is None or standing is None or gone == "keep":
         return GroupPlan()
-    if desk.protects_group(facts.standing.name):
-        return GroupPlan()
-    gone = desk.policy.groups.gone
-    if gone == "keep":
-        return GroupPlan()
+    present = facts.group.presence is Presence.PRESENT
+    if present and not desk.proof:
+        detail = f"{why}; but Entra was not read completely yet"
+        return GroupPlan(waiting=(_wait(facts, Withheld.INCOMPLETE_READ, detail),))
+    if protected := desk.protects_group(standing.name):
+        detail = f"{standing.name}: {protected}"
+        return GroupPlan(waiting=(_wait(facts, Withheld.PROTECTED, detail),))
+    if not standing.writable:
+        return GroupPlan(waiting=(_wait(facts, *_read_only(standing)),))
     if gone == "empty":
-        return GroupPlan(emptied=True)
-    reason = Reason.LEFT_SCOPE if facts.group.presence is Presence.PRESENT else Reason.DELETED
-    change = _change(facts, Kind.DELETE_GROUP, reason, Phase.DELETE, facts.standing, None)
+        wanted = WantedGroup(facts.group.id, standing.name, stands=True, emptied=True)
+        return GroupPlan(wanted=wanted)
+    reason = Reason.LEFT_SCOPE if present else Reason.DELETED
+    change = _change(facts, Kind.DELETE_GROUP, reason, Phase.DELETE, standing, None)
+    if not desk.capabilities.deletes_groups:
+        hint = desk.capabilities.instead.get("deletes_groups", "")
+        detail = "this product's groups cannot be deleted through its API"
+        return GroupPlan(waiting=(_wait(facts, Withheld.UNSUPPORTED, detail, hint, change),))
     return GroupPlan(changes=(change,))

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from azsyncd.model.accounts import Account, fold
 from azsyncd.model.changes import Change, Kind, Reason
 from azsyncd.model.identities import ObjectId
+from azsyncd.plan.order import is_step
 from azsyncd.plan.policy import GuardClass, GuardRules, Mode
 
 _CLASSES = {
@@ -31,13 +32,15 @@ DESTRUCTIVE = frozenset({Kind.DEACTIVATE, Kind.DELETE, Kind.DELETE_GROUP, Kind.R
 
 
 def class_of(change: Change) -> GuardClass | None:
-    """The class that a change is counted in; None = not counted.
+    """The class that a change is counted in; None = not counted. A swap counts each account once.
 
     An update is counted if it changes the mail of an existing account; a display name is harmless.
     """
     if change.kind is Kind.DEACTIVATE:
         entra_says_so = change.reason in (Reason.DISABLED, Reason.DELETED)
         return GuardClass.DISABLE if entra_says_so else GuardClass.DEACTIVATE
+    if change.kind is Kind.RENAME and is_step(change):
+        return None
     if change.kind is Kind.UPDATE:
         before, after = change.before, change.after
         if isinstance(before, Account) and isinstance(after, Account):
@@ -80,7 +83,8 @@ def allowance(
     limit = rules.limit(class_)
     if limit is None:
         return None
-    return max(limit.count, int(sizes.of(class_, group) * limit.percent / 100))
+    share = sizes.of(class_, group) * limit.percent / 100
+    return max(limit.count, int(share + 1e-9))  # 7 % of 100 are 7, whatever binary fractions say
 
 
 @dataclass(slots=True)

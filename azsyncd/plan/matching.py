@@ -3,6 +3,7 @@
 wanted name   address       →  match
 ───────────   ───────────      ────────────────────────────────────────────────────────────────
 our mark      any              take it over again: a database was lost
+an administrator's             protected: never adopted (rule 20)
 nobody's      (as adopt asks)  adopt
 nobody's      adopt: never     conflict: somebody else's account has the name
 another's     whose owner      create, after the owner's rename has freed the name
@@ -38,10 +39,10 @@ class Match(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Matched:
-    """A match; `account` for ADOPT and REHIRE, `withheld` and `why` for NONE."""
+    """A match; `standing` for ADOPT and REHIRE, `withheld` and `why` for NONE."""
 
     match: Match
-    account: Account | None = None
+    standing: Standing | None = None
     withheld: Withheld = Withheld.CONFLICT
     why: str = ""
     hint: str = ""
@@ -53,7 +54,7 @@ def match(user: User, wanted: Account, names: NameFacts, desk: Desk) -> Matched:
         return Matched(Match.NONE, withheld=Withheld.PROTECTED, why=f"{wanted.username}: {why}")
     ours = _ours(user, names, desk)
     if ours is not None:
-        return Matched(Match.ADOPT, ours.account)
+        return Matched(Match.ADOPT, ours)
     if names.rivals:
         others = ", ".join(names.rivals[:3])
         return Matched(
@@ -70,10 +71,10 @@ def match(user: User, wanted: Account, names: NameFacts, desk: Desk) -> Matched:
     if standing.owner is not None:
         return _taken(user, wanted, standing, desk)
     if adopt == "username":
-        return _adoptable(user, standing.account, desk)
+        return _adoptable(user, standing, desk)
     if adopt == "username_and_email":
         if _same_mail(standing.account, wanted):
-            return _adoptable(user, standing.account, desk)
+            return _adoptable(user, standing, desk)
         return _occupied(wanted, "and another e-mail address")
     return _occupied(wanted, "and adopt is never")
 
@@ -100,8 +101,15 @@ def _by_mail(user: User, wanted: Account, names: NameFacts, desk: Desk) -> Match
             why=f"{len(free)} accounts have the address {wanted.email!r}",
             hint="azsyncd link WHO ACCOUNT --target NAME says which one is hers",
         )
+    if free and names.mail_rivals:
+        others = ", ".join(names.mail_rivals[:3])
+        return Matched(
+            Match.NONE,
+            why=f"{len(names.mail_rivals) + 1} users have the address {wanted.email!r} ({others})",
+            hint="azsyncd link WHO ACCOUNT --target NAME says whose account it is",
+        )
     if free:
-        return _adoptable(user, free[0].account, desk)
+        return _adoptable(user, free[0], desk)
     standing = names.under_name
     if standing is None:
         return Matched(Match.CREATE)
@@ -110,10 +118,10 @@ def _by_mail(user: User, wanted: Account, names: NameFacts, desk: Desk) -> Match
     return _occupied(wanted, "and another e-mail address")
 
 
-def _adoptable(user: User, account: Account, desk: Desk) -> Matched:
-    why = desk.protects_user(account.username)
-    if why:
-        return Matched(Match.NONE, withheld=Withheld.PROTECTED, why=f"{account.username}: {why}")
+def _adoptable(user: User, standing: Standing, desk: Desk) -> Matched:
+    account = standing.account
+    if (refused := _protected(standing, desk)) is not None:
+        return refused
     if why := desk.foreign_mark(account, user.id):
         return Matched(
             Match.NONE,
@@ -121,7 +129,18 @@ def _adoptable(user: User, account: Account, desk: Desk) -> Matched:
             why=f"the account {account.username!r} is not adopted: {why}",
             hint="two azsyncd write to this product, or give this one its own scope",
         )
-    return Matched(Match.ADOPT, account)
+    return Matched(Match.ADOPT, standing)
+
+
+def _protected(standing: Standing, desk: Desk) -> Matched | None:
+    name = standing.account.username
+    why = desk.protects_user(name)
+    if why is None and standing.administers:
+        why = "it is in an administrators' group"
+    if why is None:
+        return None
+    hint = "azsyncd link does it for one, after a person has looked"
+    return Matched(Match.NONE, withheld=Withheld.PROTECTED, why=f"{name}: {why}", hint=hint)
 
 
 def _taken(user: User, wanted: Account, standing: Standing, desk: Desk) -> Matched:
@@ -129,7 +148,7 @@ def _taken(user: User, wanted: Account, standing: Standing, desk: Desk) -> Match
         if desk.capabilities.renames_accounts and desk.policy.accounts.rename:
             return Matched(Match.CREATE)
     elif standing.gone and _rehire_allowed(user, standing, desk):
-        return Matched(Match.REHIRE, standing.account)
+        return _protected(standing, desk) or Matched(Match.REHIRE, standing)
     return Matched(
         Match.NONE,
         why=f"the username {wanted.username!r} belongs to the account of {standing.owner}",

@@ -16,11 +16,18 @@ def temporary_name(change: Change) -> str:
     return f"azsyncd-swap-{change.object_id}"
 
 
+def is_step(change: Change) -> bool:
+    """Whether a change is only the detour of a swap: nothing to decide about, or to count."""
+    after = change.after
+    return isinstance(after, Account) and after.username == temporary_name(change)
+
+
 def ordered_renames(changes: Iterable[Change]) -> list[Change]:
     """These renames with their ranks: whoever has the name that another wants goes first.
 
     Names form chains and rings. A chain is walked from its free end; a ring is opened by moving
-    one account to a temporary name first, which costs that account a second rename at the end.
+    one account to a temporary name first, which costs that account a second rename at the end; to
+    people it is one change, from its old name to its new one.
     """
     renames = sorted(changes, key=lambda change: change.order)
     by_old_name = {fold(_username(change.before)): change for change in renames}
@@ -38,7 +45,6 @@ def ordered_renames(changes: Iterable[Change]) -> list[Change]:
         if ring and len(chain) > 1:
             found.append(_to_temporary(chain[0]))
             start = 1
-            chain = [_from_temporary(chain[0]), *chain[1:]]
         for rank, member in enumerate(reversed(chain), start=start):
             ranks[_id(member)] = rank
             found.append(replace(member, rank=rank))
@@ -61,12 +67,6 @@ def _to_temporary(change: Change) -> Change:
     assert isinstance(account, Account)
     after = replace(account, username=temporary_name(change))
     return replace(change, after=after, rank=0)
-
-
-def _from_temporary(change: Change) -> Change:
-    account = change.before
-    assert isinstance(account, Account)
-    return replace(change, before=replace(account, username=temporary_name(change)))
 
 
 def _id(change: Change) -> str:

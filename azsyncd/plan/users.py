@@ -25,7 +25,7 @@ from dataclasses import dataclass, field, replace
 from azsyncd.model.accounts import Account, differences, fold
 from azsyncd.model.changes import Change, Kind, Phase, Reason, Waiting, Withheld
 from azsyncd.model.identities import ObjectId
-from azsyncd.model.links import AccountLink, LinkState
+from azsyncd.model.links import AccountLink, LinkState, Origin
 from azsyncd.plan import edges
 from azsyncd.plan.desk import Desk
 from azsyncd.plan.facts import UserFacts
@@ -59,14 +59,16 @@ def plan_user(facts: UserFacts, desk: Desk, wish: Wish | None = None) -> UserPla
     if wish.kind is WishKind.UNDECIDED:
         return _undecided(facts, wish, desk)
     if wish.kind is WishKind.GONE:
-        return _leaver(facts, wish, desk) if facts.link else UserPlan(leaver=True)
+        return _leaver(facts, facts.link, wish, desk) if facts.link else UserPlan(leaver=True)
     wanted = wish.account
     assert wanted is not None
     if facts.link is None:
-        return _newcomer(facts, wanted, desk)
+        return _newcomer(facts, wanted, desk, Reason.NEW)
     if facts.link.state is LinkState.PENDING:
         return UserPlan(leaver=False)  # settled before the next look
-    return _linked(facts, facts.link, wanted, desk)
+    if facts.account is None:
+        return _newcomer(facts, wanted, desk, Reason.DRIFT)
+    return _linked(facts, facts.link, facts.account, wanted, desk)
 
 
 def _wait(
@@ -103,6 +105,8 @@ def _hands_off(facts: UserFacts, wish: Wish) -> UserPlan:
 
 def _undecided(facts: UserFacts, wish: Wish, desk: Desk) -> UserPlan:
     """She keeps what she has; but one whom Entra has surely disabled is shut out (rule 27)."""
+    if facts.link is None and wish.by_absence:
+        return UserPlan()
     hint = "azsyncd explain shows which rule needs what"
     waiting = (_wait(facts, wish.withheld, wish.why, hint),)
     account = facts.account
@@ -112,16 +116,17 @@ def _undecided(facts: UserFacts, wish: Wish, desk: Desk) -> UserPlan:
     return UserPlan(changes=shut.changes, waiting=(*waiting, *shut.waiting))
 
 
-# Without a link ---------------------------------------------------------------------------------
+# Without an account -----------------------------------------------------------------------------
 
 
-def _newcomer(facts: UserFacts, wanted: Account, desk: Desk) -> UserPlan:
+def _newcomer(facts: UserFacts, wanted: Account, desk: Desk, reason: Reason) -> UserPlan:
+    """Nobody has an account for her (`reason` NEW), or somebody deleted it (DRIFT, rule 19)."""
     found = match(facts.user, wanted, facts.names, desk)
     if found.match is Match.NONE:
         waiting = _wait(facts, found.withheld, found.why, found.hint)
         return UserPlan(waiting=(waiting,), leaver=False)
     if found.match is Match.CREATE:
-        return _create(facts, wanted, desk, Reason.NEW)
+        return _create(facts, wanted, desk, reason)
     return _adopt(facts, wanted, found, desk)
 
 
@@ -129,6 +134,9 @@ def _create(facts: UserFacts, wanted: Account, desk: Desk, reason: Reason) -> Us
     if not wanted.active:
         return UserPlan(leaver=False)  # nobody gets an account that would be inactive (rule 17)
     change = _change(facts, Kind.CREATE, reason, Phase.ACCOUNTS, None, wanted)
+    if reason is Reason.DRIFT and desk.policy.drift == "report":
+        detail = f"{wanted.username} was deleted by hand in the product"
+        return UserPlan(waiting=(_wait(facts, Withheld.MODE, detail, "drift: report", change),))
     if not desk.capabilities.creates_accounts:
         return UserPlan(waiting=(_unsupported(facts, change, "creates_accounts", desk),))
     joined = edges.plan_edges(replace(facts, edges={}), desk)
@@ -141,17 +149,20 @@ def _create(facts: UserFacts, wanted: Account, desk: Desk, reason: Reason) -> Us
 
 
 def _adopt(facts: UserFacts, wanted: Account, found: Matched, desk: Desk) -> UserPlan:
-    account = found.account
-    assert account is not None
-    reason = Reason.ADOPTED
+    standing = found.standing
+    assert standing is not None
+    account, reason = standing.account, Reason.ADOPTED
+    rehired = found.match is Match.REHIRE
     link = AccountLink(
         object_id=facts.user.id,
-        origin="adopted",  # type: ignore[arg-type]  # a StrEnum's value
+        origin=facts.link.origin if facts.link else Origin.ADOPTED,
         state=LinkState.LIVE,
         key=account.key,
         written=account,
+        deactivated=rehired and standing.deactivated,
     )
-    rest = _linked(replace(facts, link=link, account=account), link, wanted, desk, reason)
+    known = replace(facts, link=link, account=account, edges=standing.edges)
+    rest = _linked(known, link, account, wanted, desk, reason)
     # Before whatever follows of it: an account that is deactivated must be ours first.
     first = min((change.phase for change in rest.changes), default=Phase.ACCOUNTS)
     phase = min(first, Phase.ACCOUNTS)
@@ -159,9 +170,7 @@ def _adopt(facts: UserFacts, wanted: Account, found: Matched, desk: Desk) -> Use
     return replace(
         rest,
         changes=(adopt, *rest.changes),
-        takes_over=facts.names.under_name.owner
-        if found.match is Match.REHIRE and facts.names.under_name
-        else None,
+        takes_over=standing.owner if rehired else None,
     )
 
 
@@ -169,31 +178,46 @@ def _adopt(facts: UserFacts, wanted: Account, found: Matched, desk: Desk) -> Use
 
 
 def _linked(
-    facts: UserFacts, link: AccountLink, wanted: Account, desk: Desk, reason: Reason | None = None
+    facts: UserFacts,
+    link: AccountLink,
+    account: Account,
+    wanted: Account,
+    desk: Desk,
+    reason: Reason | None = None,
 ) -> UserPlan:
-    account = facts.account
-    if account is None:
-        again = replace(facts, edges={})
-        return _create(again, wanted, desk, Reason.DRIFT)
-    if account.email is None and link.written is not None:
-        # Write-only in this product: what we wrote last is the best that is known.
-        account = replace(account, email=link.written.email)
-        facts = replace(facts, account=account)
+    account = _best_known(account, link)
+    facts = replace(facts, account=account)
     if why := desk.protects_user(account.username):
         waiting = _wait(facts, Withheld.PROTECTED, f"{account.username}: {why}")
         return UserPlan(waiting=(waiting,), leaver=False)
-    parts = (
+    parts = [
         _activity(facts, link, account, wanted, desk),
         _rename(facts, link, account, wanted, desk),
         _update(facts, link, account, wanted, desk, reason),
-        edges.plan_edges(facts, desk),
-    )
+    ]
+    if wanted.active or not account.active or _can_deactivate(facts, desk):
+        parts.append(edges.plan_edges(facts, desk))
+    # Else her groups are stripped instead of her account (rule 32), and none is given back.
     return UserPlan(
         changes=tuple(change for part in parts for change in part.changes),
         waiting=tuple(waiting for part in parts for waiting in part.waiting),
-        judged=parts[-1].judged,
+        judged={group: ours for part in parts for group, ours in part.judged.items()},
         leaver=False,
+        stripped=() if link.stripped else None,
     )
+
+
+def _best_known(account: Account, link: AccountLink) -> Account:
+    """What this product does not show is what we wrote last."""
+    if account.email is None and link.written is not None:
+        account = replace(account, email=link.written.email)
+    if account.active is None:
+        account = replace(account, active=not link.deactivated)
+    return account
+
+
+def _can_deactivate(facts: UserFacts, desk: Desk) -> bool:
+    return desk.capabilities.deactivates_accounts and not facts.blocked
 
 
 Part = edges.Part
@@ -202,7 +226,7 @@ Part = edges.Part
 def _activity(
     facts: UserFacts, link: AccountLink, account: Account, wanted: Account, desk: Desk
 ) -> Part:
-    if account.active is None or account.active == wanted.active:
+    if account.active == wanted.active:
         return Part()
     if not wanted.active:
         return _deactivate(facts, account, Reason.DISABLED, Phase.BLOCK, desk)
@@ -223,6 +247,8 @@ def _activity(
             return Part(waiting=(_wait(facts, Withheld.BLOCKED, detail, hint, change),))
     if not desk.capabilities.deactivates_accounts:
         return Part(waiting=(_unsupported(facts, change, "deactivates_accounts", desk),))
+    if not account.writable:
+        return Part(waiting=(_read_only(facts, account, change),))
     return Part(changes=(change,))
 
 
@@ -234,12 +260,22 @@ def _deactivate(
         return Part()
     if not account.writable:
         return Part(waiting=(_read_only(facts, account, change),))
-    if desk.capabilities.deactivates_accounts:
+    if facts.last_admin:
+        return Part(waiting=(_last_admin(facts, account, change),))
+    if _can_deactivate(facts, desk):
         return Part(changes=(change,))
     # Where an account cannot be deactivated its groups are stripped instead (rule 32).
     stripped = edges.strip(facts, desk, reason)
+    judged = {**edges.follow_leaver(facts, desk).judged, **stripped.judged}
+    if desk.capabilities.deactivates_accounts:  # this one is refused: it is tried again, though
+        return Part((change, *stripped.changes), stripped.waiting, judged)
     waiting = _unsupported(facts, change, "deactivates_accounts", desk)
-    return Part(stripped.changes, (waiting, *stripped.waiting), stripped.judged)
+    return Part(stripped.changes, (waiting, *stripped.waiting), judged)
+
+
+def _last_admin(facts: UserFacts, account: Account, change: Change) -> Waiting:
+    detail = f"{account.username} is the last active administrator"
+    return _wait(facts, Withheld.PROTECTED, detail, "make somebody else one first", change)
 
 
 def _rename(
@@ -251,7 +287,12 @@ def _rename(
     if not rules.rename or (link.origin == "adopted" and not rules.rename_adopted):
         return Part()
     after = replace(account, username=wanted.username)
-    change = _change(facts, Kind.RENAME, Reason.CHANGED, Phase.FREE_NAMES, account, after)
+    by_hand = link.written is not None and fold(link.written.username) == fold(wanted.username)
+    why_now = Reason.DRIFT if by_hand else Reason.CHANGED
+    change = _change(facts, Kind.RENAME, why_now, Phase.FREE_NAMES, account, after)
+    if by_hand and desk.policy.drift == "report":
+        detail = "renamed by hand in the product"
+        return Part(waiting=(_wait(facts, Withheld.MODE, detail, "drift: report", change),))
     if not desk.capabilities.renames_accounts:
         return Part(waiting=(_unsupported(facts, change, "renames_accounts", desk),))
     if why := desk.protects_user(wanted.username):
@@ -319,18 +360,18 @@ def _read_only(facts: UserFacts, account: Account, change: Change) -> Waiting:
 # Leavers ----------------------------------------------------------------------------------------
 
 
-def _leaver(facts: UserFacts, wish: Wish, desk: Desk) -> UserPlan:
+def _leaver(facts: UserFacts, link: AccountLink, wish: Wish, desk: Desk) -> UserPlan:
     """Rules 33 and 34: what the stages say that are due, counted from when she was seen gone."""
-    link, account = facts.link, facts.account
-    assert link is not None
-    if link.state is LinkState.PENDING or account is None:
+    if wish.reason is Reason.LEFT_SCOPE and not (desk.proof and facts.verified):
+        detail = "she seems to have left the scope, but Entra was not read completely yet"
+        return UserPlan(waiting=(_wait(facts, Withheld.INCOMPLETE_READ, detail),))
+    if link.state is LinkState.PENDING or facts.account is None:
         return UserPlan(leaver=True)
+    account = _best_known(facts.account, link)
+    facts = replace(facts, account=account)
     if why := desk.protects_user(account.username):
         waiting = _wait(facts, Withheld.PROTECTED, f"{account.username}: {why}")
         return UserPlan(waiting=(waiting,), leaver=True)
-    if wish.reason is Reason.LEFT_SCOPE and not desk.proof:
-        detail = "she seems to have left the scope, but Entra was not read completely yet"
-        return UserPlan(waiting=(_wait(facts, Withheld.INCOMPLETE_READ, detail),))
     left_at = desk.now if link.left_at is None else link.left_at
     due, later = _stages(wish, desk, left_at)
     phase = Phase.BLOCK if wish.reason is Reason.DELETED else Phase.DEACTIVATE
@@ -362,14 +403,17 @@ def _leaver(facts: UserFacts, wish: Wish, desk: Desk) -> UserPlan:
 def _stages(wish: Wish, desk: Desk, left_at: float) -> tuple[set[str], tuple[float, str] | None]:
     """What is due now, and the next step with its delay.
 
-    A soft delete is a blocked sign-in: stages before the first deactivating one do not apply to
-    it, unless the policy never deactivates.
+    A soft delete is a blocked sign-in: she is shut out at once, and stages before the first
+    deactivating one do not apply to her, unless the policy never deactivates.
     """
     stages = desk.policy.accounts.stages
     age = desk.now - left_at
-    due: set[str] = {s.do for s in stages if s.after <= age and s.do != "keep"}
-    if wish.reason is Reason.DELETED and any(s.do in ("deactivate", "delete") for s in stages):
-        due.add("deactivate")
+    shuts = [number for number, stage in enumerate(stages) if stage.do in ("deactivate", "delete")]
+    at_once: set[str] = set()
+    if wish.reason is Reason.DELETED and shuts:
+        first = shuts[0] + (stages[shuts[0]].do == "deactivate")
+        stages, at_once = stages[first:], {"deactivate"}
+    due: set[str] = at_once | {s.do for s in stages if s.after <= age and s.do != "keep"}
     later: list[tuple[float, str]] = [(s.after, s.do) for s in stages if s.after > age]
     return due, min(later) if later else None
 
@@ -378,6 +422,10 @@ def _delete(facts: UserFacts, account: Account, reason: Reason, desk: Desk) -> P
     change = _change(facts, Kind.DELETE, reason, Phase.DELETE, account, None)
     if not desk.capabilities.deletes_accounts:
         return Part(waiting=(_unsupported(facts, change, "deletes_accounts", desk),))
+    if facts.last_admin:
+        return Part(waiting=(_last_admin(facts, account, change),))
+    if not account.writable:
+        return Part(waiting=(_read_only(facts, account, change),))
     return Part(changes=(change,))
 
 

@@ -27,7 +27,8 @@ class Wish:
     """A wish and its evidence. `why` is one line for people.
 
     With UNDECIDED, `withheld` says which kind of doubt; `inactive` is set when Entra surely says
-    that the account must not be used, whatever is wrong with its other values.
+    that the account must not be used, whatever is wrong with its other values; `by_absence` if she
+    was found nowhere, and only the scope is in doubt (rule 11): that concerns who has an account.
     """
 
     kind: Kind
@@ -36,6 +37,7 @@ class Wish:
     reason: Reason = Reason.NEW
     withheld: Withheld = Withheld.UNDECIDED
     inactive: bool = False
+    by_absence: bool = False
 
 
 def wish_for(user: User, groups: frozenset[ObjectId], desk: Desk) -> Wish:
@@ -49,7 +51,8 @@ def wish_for(user: User, groups: frozenset[ObjectId], desk: Desk) -> Wish:
         how = "deleted" if user.presence is Presence.SOFT_DELETED else "deleted for good"
         return Wish(Kind.GONE, f"{how} in Entra", reason=Reason.DELETED)
     if verdict.verdict is Verdict.UNDECIDED:
-        return Wish(Kind.UNDECIDED, verdict.why)
+        absent = desk.scope.uncertain is not None and verdict.why == desk.scope.uncertain
+        return Wish(Kind.UNDECIDED, verdict.why, by_absence=absent)
     if verdict.verdict is Verdict.OUT:
         return Wish(Kind.GONE, verdict.why, reason=Reason.LEFT_SCOPE)
     return _mapped(user, verdict.why, desk)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from azsyncd.model.accounts import Account, fold
@@ -59,6 +59,16 @@ def next_due(db: sqlite3.Connection, t: int) -> float | None:
 def every(db: sqlite3.Connection, kind: str) -> list[int]:
     """The number of every user or every group, in the order of their first appearance."""
     return [row[0] for row in db.execute("SELECT n FROM object WHERE kind = ? ORDER BY n", (kind,))]
+
+
+def concerned(db: sqlite3.Connection, t: int) -> set[int]:
+    """Everybody whom a doubt about the scope concerns: who is linked, and who waits for it."""
+    rows = db.execute(
+        "SELECT n FROM link WHERE t = :t AND g IS NULL"
+        " UNION SELECT n FROM waiting WHERE t = :t AND reason = 'undecided'",
+        {"t": t},
+    )
+    return {row[0] for row in rows}
 
 
 def named(db: sqlite3.Connection, who: str, kind: str) -> list[int]:
@@ -140,9 +150,14 @@ def bases(db: sqlite3.Connection, numbers: Sequence[int]) -> Iterator[UserBase]:
 
 
 def user_facts(
-    db: sqlite3.Connection, t: int, base: UserBase, wanted: Account | None, adopt: str
+    db: sqlite3.Connection,
+    t: int,
+    base: UserBase,
+    wanted: Account | None,
+    admin_groups: Collection[str],
 ) -> UserFacts:
-    """Everything that the planner needs about one user in one target."""
+    """Everything that the planner needs about one user in one target. `admin_groups`: the names
+    of the administrators' groups, folded."""
     row = links.get(db, t, base.n)
     account = link = None
     names = NameFacts()
@@ -153,10 +168,8 @@ def user_facts(
         link = links.account_link(row, base.user.id, account.key if account else None)
     if wanted is not None:
         have = fold(account.username) if account else None
-        if link is None or have != fold(wanted.username):
-            names = name_facts(db, t, base.n, wanted)
-        if link is None:
-            a = _candidate(db, t, names, adopt)
+        if have != fold(wanted.username):
+            names = name_facts(db, t, base.n, wanted, admin_groups)
     return UserFacts(
         user=base.user,
         groups=base.groups,
@@ -166,7 +179,47 @@ def user_facts(
         account=account,
         edges=links.edges_of(db, t, a) if a is not None else {},
         names=names,
+        blocked=_refuses_to_deactivate(db, t, base.n),
+        last_admin=a is not None and _is_last_admin(db, t, a, admin_groups),
     )
+
+
+def _refuses_to_deactivate(db: sqlite3.Connection, t: int, n: int) -> bool:
+    """Whether the product means it: once may be a bad moment, twice is no accident."""
+    row = db.execute(
+        "SELECT 1 FROM waiting WHERE t = ? AND n = ? AND change = 'deactivate' AND gn = 0"
+        " AND reason = 'blocked' AND attempts > 1",
+        (t, n),
+    ).fetchone()
+    return row is not None
+
+
+def _administers(db: sqlite3.Connection, a: int, admin_groups: Collection[str]) -> bool:
+    if not admin_groups:
+        return False
+    rows = db.execute(
+        "SELECT tg.name FROM edge e JOIN target_group tg ON tg.g = e.g"
+        " WHERE e.a = ? AND NOT e.removed",
+        (a,),
+    )
+    return any(row["name"] in admin_groups for row in rows)
+
+
+def _is_last_admin(db: sqlite3.Connection, t: int, a: int, admin_groups: Collection[str]) -> bool:
+    """Whether nobody else would be left in the administrators' groups who can sign in: others who
+    leave too do not count (rule 24)."""
+    if not _administers(db, a, admin_groups):
+        return False
+    row = db.execute(
+        "SELECT 1 FROM target_group tg JOIN edge e ON e.g = tg.g JOIN account ac ON ac.a = e.a"
+        " LEFT JOIN link l ON l.a = ac.a LEFT JOIN object o ON o.n = l.n"
+        " WHERE tg.t = :t AND tg.name IN (SELECT value FROM json_each(:names))"
+        " AND e.a != :a AND NOT e.removed AND ac.active AND (l.n IS NULL OR (l.left_at IS NULL"
+        " AND o.presence = 'present'"
+        " AND coalesce(json_extract(o.properties, '$.accountEnabled'), 1))) LIMIT 1",
+        {"t": t, "a": a, "names": codec.dump(sorted(admin_groups))},
+    ).fetchone()
+    return row is None
 
 
 def _account(db: sqlite3.Connection, a: int | None) -> Account | None:
@@ -176,21 +229,9 @@ def _account(db: sqlite3.Connection, a: int | None) -> Account | None:
     return codec.account_of(row["body"]) if row else None
 
 
-def _candidate(db: sqlite3.Connection, t: int, names: NameFacts, adopt: str) -> int | None:
-    """The number of the account that she would adopt."""
-    standing = names.under_name
-    free_by_mail = [s for s in names.under_mail if s.owner is None]
-    if adopt == "email" and len(free_by_mail) == 1:
-        standing = free_by_mail[0]
-    if standing is None or (standing.owner is not None and not standing.gone):
-        return None
-    row = db.execute(
-        "SELECT a FROM account WHERE t = ? AND key = ?", (t, standing.account.key)
-    ).fetchone()
-    return None if row is None else int(row["a"])
-
-
-def name_facts(db: sqlite3.Connection, t: int, n: int, wanted: Account) -> NameFacts:
+def name_facts(
+    db: sqlite3.Connection, t: int, n: int, wanted: Account, admin_groups: Collection[str]
+) -> NameFacts:
     """Who else wants, and who has, the names that she wants."""
     key = fold(wanted.username)
     rivals = db.execute(
@@ -200,30 +241,48 @@ def name_facts(db: sqlite3.Connection, t: int, n: int, wanted: Account) -> NameF
         "  WHERE l.t = :t AND l.n = c.n AND ac.name = :key) ORDER BY o.id",
         {"t": t, "key": key, "n": n},
     ).fetchall()
-    named_ = _standings(db, t, "name", key, n)
-    by_mail = _standings(db, t, "mail", fold(wanted.email), n) if wanted.email else []
+    named_ = _standings(db, t, "name", key, n, admin_groups)
+    by_mail, mail_rivals = [], []
+    if wanted.email:
+        mail = fold(wanted.email)
+        by_mail = _standings(db, t, "mail", mail, n, admin_groups)
+        mail_rivals = db.execute(
+            "SELECT o.id FROM claim c JOIN object o ON o.n = c.n"
+            " WHERE c.t = :t AND c.field = 'email' AND c.key = :mail AND c.n != :n"
+            " AND NOT EXISTS (SELECT 1 FROM link l WHERE l.t = :t AND l.n = c.n"
+            "  AND l.a IS NOT NULL) ORDER BY o.id",
+            {"t": t, "mail": mail, "n": n},
+        ).fetchall()
     return NameFacts(
         rivals=tuple(row["id"] for row in rivals),
+        mail_rivals=tuple(row["id"] for row in mail_rivals),
         under_name=named_[0] if named_ else None,
         under_mail=tuple(by_mail),
     )
 
 
-def _standings(db: sqlite3.Connection, t: int, column: str, key: str, n: int) -> list[Standing]:
+def _standings(
+    db: sqlite3.Connection, t: int, column: str, key: str, n: int, admin_groups: Collection[str]
+) -> list[Standing]:
     rows = db.execute(
-        "SELECT ac.body, o.id, o.presence, o.properties, o.n, c.key AS wants FROM account ac"
+        "SELECT ac.a, ac.body, o.id, o.presence, o.properties, o.n, c.key AS wants,"
+        " l.deactivated FROM account ac"
         " LEFT JOIN link l ON l.a = ac.a LEFT JOIN object o ON o.n = l.n"
         " LEFT JOIN claim c ON c.t = ac.t AND c.field = 'username' AND c.n = o.n"
         f" WHERE ac.t = ? AND ac.{column} = ? ORDER BY ac.a LIMIT 20",
         (t, key),
-    )
-    return [_standing(row) for row in rows if row["n"] != n]
+    ).fetchall()
+    return [_standing(db, t, row, admin_groups) for row in rows if row["n"] != n]
 
 
-def _standing(row: sqlite3.Row) -> Standing:
+def _standing(
+    db: sqlite3.Connection, t: int, row: sqlite3.Row, admin_groups: Collection[str]
+) -> Standing:
     account = codec.account_from_dict(codec.load(row["body"]))
+    edges = links.edges_of(db, t, row["a"])
+    administers = _administers(db, row["a"], admin_groups)
     if row["id"] is None:
-        return Standing(account)
+        return Standing(account, administers=administers, edges=edges)
     presence = Presence(row["presence"])
     properties = codec.load(row["properties"]) if row["properties"] else {}
     return Standing(
@@ -232,6 +291,9 @@ def _standing(row: sqlite3.Row) -> Standing:
         wants=row["wants"],
         gone=None if presence is Presence.PRESENT else presence.value,
         owner_employee=properties.get("employeeId"),
+        deactivated=bool(row["deactivated"]),
+        administers=administers,
+        edges=edges,
     )
 
 

@@ -169,13 +169,19 @@ def _leave(db: sqlite3.Connection, hold: int, item: Item) -> None:
 
 
 def keep_only(
-    db: sqlite3.Connection, t: int, n: int, planned: Iterable[tuple[str, int, str]]
+    db: sqlite3.Connection,
+    t: int,
+    n: int,
+    planned: Iterable[tuple[str, int, str]],
+    *,
+    foreign: bool = False,
 ) -> None:
-    """An object was planned again: what of it is no longer planned leaves every hold (rule 38)."""
+    """An object was planned again: what of it is no longer planned leaves every hold (rule 38).
+    `foreign`: it is a group, whose foreign members were planned."""
     rows = db.execute(
         "SELECT i.hold, i.change, i.gn, i.akey FROM hold_item i JOIN hold h ON h.id = i.hold"
-        " WHERE i.n = ? AND h.t = ?",
-        (n, t),
+        " WHERE i.n = ? AND h.t = ? AND (i.akey != '') = ?",
+        (n, t, foreign),
     ).fetchall()
     if not rows:
         return
@@ -248,20 +254,37 @@ def used_up(db: sqlite3.Connection, t: int, item: Item) -> None:
 
 
 def spend(
-    db: sqlite3.Connection, t: int, class_: str, gn: int, n: int, size: int, at: float
+    db: sqlite3.Connection,
+    t: int,
+    class_: str,
+    gn: int,
+    n: int,
+    size: int,
+    at: float,
+    akey: str = "",
 ) -> None:
     """Spend one of a class, in the transaction before the call (rule 37)."""
     db.execute(
-        "INSERT OR IGNORE INTO spent VALUES (?, ?, ?, ?, ?, ?)", (t, class_, gn, at, n, size)
+        "INSERT OR IGNORE INTO spent (t, class, gn, at, n, akey, size)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (t, class_, gn, at, n, akey, size),
     )
 
 
-def give_back(db: sqlite3.Connection, t: int, class_: str, gn: int, n: int, at: float) -> None:
+def give_back(
+    db: sqlite3.Connection, t: int, class_: str, gn: int, n: int, at: float, akey: str = ""
+) -> None:
     """A definite refusal: nothing happened, nothing is spent."""
     db.execute(
-        "DELETE FROM spent WHERE t = ? AND class = ? AND gn = ? AND n = ? AND at = ?",
-        (t, class_, gn, n, at),
+        "DELETE FROM spent WHERE t = ? AND class = ? AND gn = ? AND n = ? AND akey = ? AND at = ?",
+        (t, class_, gn, n, akey, at),
     )
+
+
+def latest_spent(db: sqlite3.Connection, t: int) -> float:
+    """The guard's clock when it last spent something: it never goes back behind that (37)."""
+    row = db.execute("SELECT max(at) FROM spent WHERE t = ?", (t,)).fetchone()
+    return float(row[0] or 0.0)
 
 
 def spent(db: sqlite3.Connection, t: int, since: float) -> Spent:
@@ -310,28 +333,19 @@ def sizes(db: sqlite3.Connection, t: int, since: float, groups: Iterable[ObjectI
 
 
 def now_sizes(db: sqlite3.Connection, t: int) -> tuple[int, int, int]:
-    """(active linked accounts, memberships that are ours, linked groups)."""
-    accounts = db.execute(
-        "SELECT count(*) FROM link l JOIN account ac ON ac.a = l.a WHERE l.t = ?"
-        " AND coalesce(json_extract(ac.body, '$.active'), 1)",
-        (t,),
-    ).fetchone()[0]
-    edges = db.execute(
-        "SELECT count(*) FROM link l JOIN edge e ON e.g = l.g"
-        " WHERE l.t = ? AND e.ours AND NOT e.removed",
-        (t,),
-    ).fetchone()[0]
-    groups = db.execute("SELECT count(*) FROM link WHERE t = ? AND g IS NOT NULL", (t,)).fetchone()[
-        0
-    ]
-    return int(accounts), int(edges), int(groups)
+    """(active linked accounts, memberships that are ours, linked groups). Asked for every write
+    run, so these are kept by triggers and not counted."""
+    row = db.execute(
+        "SELECT n_accounts, n_edges, n_groups FROM target WHERE t = ?", (t,)
+    ).fetchone()
+    return int(row[0]), int(row[1]), int(row[2])
 
 
 def member_count(db: sqlite3.Connection, t: int, group: ObjectId) -> int:
     """The members of a linked group, ours or not."""
     row = db.execute(
-        "SELECT count(*) FROM link l JOIN object o ON o.n = l.n JOIN edge e ON e.g = l.g"
-        " WHERE l.t = ? AND o.id = ? AND NOT e.removed",
+        "SELECT tg.n_members FROM object o JOIN link l ON l.t = ? AND l.n = o.n"
+        " JOIN target_group tg ON tg.g = l.g WHERE o.id = ?",
         (t, group),
     ).fetchone()
-    return int(row[0])
+    return 0 if row is None else int(row[0])

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from azsyncd.model.accounts import Account, TargetGroup
 from azsyncd.model.identities import ObjectId
 from azsyncd.model.links import AccountLink, Edge, GroupLink, LinkState, Origin
-from azsyncd.state import codec
+from azsyncd.state import codec, waiting
 
 
 def account_link(row: sqlite3.Row, object_id: ObjectId, key: str | None) -> AccountLink:
@@ -46,6 +46,16 @@ def get(db: sqlite3.Connection, t: int, n: int) -> sqlite3.Row | None:
     return row
 
 
+def owner_of(db: sqlite3.Connection, t: int, key: str | None) -> ObjectId | None:
+    """Whose account it is."""
+    row = db.execute(
+        "SELECT o.id FROM account ac JOIN link l ON l.a = ac.a JOIN object o ON o.n = l.n"
+        " WHERE ac.t = ? AND ac.key = ?",
+        (t, key),
+    ).fetchone()
+    return None if row is None else row["id"]
+
+
 def begin_create(db: sqlite3.Connection, t: int, n: int, sent: str) -> None:
     """Before a create is sent: "we may have made this" (rule 18). A link that was missing keeps
     its origin and is pending again."""
@@ -58,21 +68,37 @@ def begin_create(db: sqlite3.Connection, t: int, n: int, sent: str) -> None:
 
 
 def drop(db: sqlite3.Connection, t: int, n: int) -> None:
-    """The link ends: a definite refusal of a create, a confirmed delete, unlink, rebind."""
+    """The link ends: a definite refusal of a create, a confirmed delete, unlink, rebind. What was
+    ours of a group is nobody's now: it is judged again if the group is taken over again."""
+    db.execute(
+        "UPDATE edge SET ours = NULL WHERE g IN"
+        " (SELECT g FROM link WHERE t = ? AND n = ? AND g IS NOT NULL)",
+        (t, n),
+    )
     db.execute("DELETE FROM link WHERE t = ? AND n = ?", (t, n))
 
 
 def settle_account(
     db: sqlite3.Connection, t: int, n: int, a: int, origin: Origin, written: Account
 ) -> None:
-    """The object has this account now. Nobody else can have it: the index says so."""
+    """The object has this account now. Nobody else can have it: the index says so. A link that
+    was there before keeps its origin; who takes an account over (rule 23) inherits that it was us
+    who deactivated it, and is looked at once more: the old owner's plan may have come between."""
+    heritage = db.execute(
+        "SELECT max(deactivated) FROM link WHERE a = ? AND n != ?", (a, n)
+    ).fetchone()[0]
     db.execute("DELETE FROM link WHERE a = ? AND n != ?", (a, n))
     db.execute(
-        "INSERT INTO link (t, n, a, origin, state, written) VALUES (?, ?, ?, ?, 'live', ?)"
+        "INSERT INTO link (t, n, a, origin, state, written, deactivated)"
+        " VALUES (?, ?, ?, ?, 'live', ?, ?)"
         " ON CONFLICT (t, n) DO UPDATE SET a = excluded.a, state = 'live', sent = NULL,"
-        " written = excluded.written",
-        (t, n, a, origin, codec.account_text(written)),
+        " written = excluded.written, deactivated = CASE WHEN link.a IS excluded.a"
+        "  THEN link.deactivated ELSE excluded.deactivated END",
+        (t, n, a, origin, codec.account_text(written), heritage or 0),
     )
+    if heritage is not None:
+        waiting.make_due(db, t, n, 0.0)
+    waiting.wake(db, t, n)
 
 
 def settle_group(db: sqlite3.Connection, t: int, n: int, g: int, origin: Origin) -> None:
@@ -82,6 +108,7 @@ def settle_group(db: sqlite3.Connection, t: int, n: int, g: int, origin: Origin)
         " ON CONFLICT (t, n) DO UPDATE SET g = excluded.g, state = 'live', sent = NULL",
         (t, n, g, origin),
     )
+    waiting.wake_members(db, t, n)
 
 
 def written(db: sqlite3.Connection, t: int, n: int, account: Account) -> None:
@@ -149,7 +176,9 @@ def edges_of(db: sqlite3.Connection, t: int, a: int) -> dict[ObjectId, Edge]:
         " JOIN object o ON o.n = c.n"
         " WHERE e.a = :a AND NOT e.removed"
         " AND NOT EXISTS (SELECT 1 FROM link l WHERE l.g = e.g)"
-        " AND NOT EXISTS (SELECT 1 FROM link l WHERE l.t = :t AND l.n = c.n AND l.g IS NOT NULL)",
+        " AND NOT EXISTS (SELECT 1 FROM link l WHERE l.t = :t AND l.n = c.n AND l.g IS NOT NULL)"
+        " AND NOT EXISTS (SELECT 1 FROM claim r WHERE r.t = :t AND r.field = 'group'"
+        "  AND r.key = c.key AND r.n != c.n)",
         {"a": a, "t": t},
     )
     return {
@@ -198,12 +227,28 @@ def edge_removed(db: sqlite3.Connection, g: int, a: int) -> None:
     db.execute("UPDATE edge SET removed = 1 WHERE g = ? AND a = ?", (g, a))
 
 
-def foreign_members(db: sqlite3.Connection, g: int) -> list[Account]:
-    """The members of a group who are linked to nobody (for `foreign_members: remove`)."""
+def holders(db: sqlite3.Connection, t: int, n: int) -> set[int]:
+    """The users whose accounts are members of the group that is linked to an object."""
+    rows = db.execute(
+        "SELECT ul.n FROM link gl JOIN edge e ON e.g = gl.g JOIN link ul ON ul.a = e.a"
+        " WHERE gl.t = ? AND gl.n = ? AND NOT e.removed",
+        (t, n),
+    )
+    return {row[0] for row in rows}
+
+
+def foreign_members(db: sqlite3.Connection, t: int, g: int) -> list[Account]:
+    """The members of a group who are linked to nobody (for `foreign_members: remove`), and whom
+    nobody may be about to adopt."""
     rows = db.execute(
         "SELECT ac.body FROM edge e JOIN account ac ON ac.a = e.a"
         " LEFT JOIN link l ON l.a = e.a"
-        " WHERE e.g = ? AND NOT e.removed AND NOT e.inherited AND l.n IS NULL ORDER BY ac.key",
-        (g,),
+        " WHERE e.g = :g AND NOT e.removed AND NOT e.inherited AND l.n IS NULL"
+        " AND NOT EXISTS (SELECT 1 FROM claim c WHERE c.t = :t AND c.field = 'username'"
+        "  AND c.key = ac.name)"
+        " AND NOT EXISTS (SELECT 1 FROM claim c WHERE c.t = :t AND c.field = 'email'"
+        "  AND c.key = ac.mail)"
+        " ORDER BY ac.key",
+        {"g": g, "t": t},
     )
     return [codec.account_from_dict(codec.load(row["body"])) for row in rows]

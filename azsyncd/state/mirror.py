@@ -2,6 +2,7 @@
 
 `fold_round` and `fold_crawl` take a whole staged pass into the mirror in the caller's transaction,
 together with its links (rules 1 to 7). Both are replay-safe: the same pages again change nothing.
+What a round brought while a crawl was being read is newer than the crawl's pages, and wins.
 What changed is remembered by revision, in two ways: `object.touched` for the object itself, and
 `affected` for "everything at or below this one may be in other groups now". From these two a
 target computes its slice, however far behind it is.
@@ -26,7 +27,7 @@ from azsyncd.model.identities import (
     User,
 )
 from azsyncd.state import codec
-from azsyncd.state.staging import CRAWL, ROUND, abandon, cursors
+from azsyncd.state.staging import CRAWL, ROUND, abandon, crawl_number, cursors
 from azsyncd.state.store import get_meta, set_meta
 
 SOFT_DELETE_SECONDS = 31 * 86400.0
@@ -81,11 +82,15 @@ class _Fold:
         self.pass_ = pass_
         self.selected = selected
         self.revision = revision(db) + 1
-        self.crawl = int(get_meta(db, "crawl", 0)) + (1 if pass_ == CRAWL else 0)
+        # What a round sees while a crawl is being read counts as seen by it.
+        self.crawling = pass_ == ROUND and bool(cursors(db, CRAWL))
+        number = pass_ == CRAWL or self.crawling
+        self.crawl = crawl_number(db) if number else int(get_meta(db, "crawl", 0))
         self.now = 0.0
         self.changed = 0
         self._children: dict[str, int] = {}
         self._bare: set[str] = set()
+        self._newer: set[str] = set()
 
     @property
     def bare(self) -> int:
@@ -94,6 +99,9 @@ class _Fold:
 
     def run(self, now: float) -> None:
         self.now = now
+        if self.pass_ == CRAWL:
+            rows = self.db.execute("SELECT id FROM object WHERE crawl = ?", (self.crawl,))
+            self._newer = {row["id"] for row in rows}
         for feed in FEEDS:
             kind = _KIND[feed]
             rows = self.db.execute(
@@ -115,15 +123,14 @@ class _Fold:
     def _object(self, kind: str, seen: Seen) -> None:
         row = self.db.execute("SELECT * FROM object WHERE id = ?", (seen.id,)).fetchone()
         if seen.removed is not None:
-            if row is not None:
+            if row is not None and seen.id not in self._newer:
                 self._gone(row, kind, seen.removed)
-            elif seen.removed == "changed":
-                pass  # never seen, and gone already: nothing depends on it
-            return
+            return  # never seen, and gone already: nothing depends on it
         if row is None:
             n = self._insert(seen.id, kind)
             row = self.db.execute("SELECT * FROM object WHERE n = ?", (n,)).fetchone()
-        self._alive(row, kind, seen)
+        if seen.id not in self._newer:
+            self._alive(row, kind, seen)
         if seen.members:
             self._members(int(row["n"]), seen.members)
 
@@ -214,6 +221,8 @@ class _Fold:
         self.touch(int(row["n"]))
         if kind == "group":
             self._group_gone(int(row["n"]), presence)
+        elif presence is Presence.PURGED:
+            forget_memberships(self.db, int(row["n"]))
 
     def _group_gone(self, n: int, presence: Presence) -> None:
         if presence is Presence.PURGED:
@@ -233,17 +242,34 @@ class _Fold:
                 )
                 if cursor.rowcount:
                     self.affect(child)
+                if self.crawling:
+                    self.db.execute(
+                        "INSERT OR IGNORE INTO member_gone VALUES (?, ?)", (parent, child)
+                    )
+                continue
+            if self._was_removed(parent, child):
                 continue
             cursor = self.db.execute(
                 "INSERT OR IGNORE INTO member VALUES (?, ?, ?)", (parent, child, self.crawl)
             )
             if cursor.rowcount:
                 self.affect(child)
-            elif self.pass_ == CRAWL:
+            elif self.pass_ == CRAWL or self.crawling:
                 self.db.execute(
                     "UPDATE member SET crawl = ? WHERE parent = ? AND child = ?",
                     (self.crawl, parent, child),
                 )
+
+    def _was_removed(self, parent: int, child: int) -> bool:
+        """Whether a round has removed this member after the crawl saw it. A round that adds it
+        again has the last word."""
+        pair = (parent, child)
+        if self.pass_ == CRAWL:
+            sql = "SELECT 1 FROM member_gone WHERE parent = ? AND child = ?"
+            return self.db.execute(sql, pair).fetchone() is not None
+        if self.crawling:
+            self.db.execute("DELETE FROM member_gone WHERE parent = ? AND child = ?", pair)
+        return False
 
     def _child(self, member: MemberSeen) -> int:
         if (n := self._children.get(member.id)) is not None:
@@ -263,6 +289,10 @@ class _Fold:
         for row in ancient:
             set_presence(self.db, row["n"], Presence.PURGED, None)
             self.touch(row["n"])
+            if row["kind"] == "group":
+                self._group_gone(row["n"], Presence.PURGED)
+            else:
+                forget_memberships(self.db, row["n"])
         for cursor in cursors(self.db, self.pass_).values():
             self.db.execute(
                 "INSERT OR REPLACE INTO feed VALUES (?, ?, ?, ?)",
@@ -292,6 +322,11 @@ def set_presence(db: sqlite3.Connection, n: int, presence: Presence, since: floa
         "UPDATE object SET presence = ?, since = coalesce(?, since) WHERE n = ?",
         (presence, since, n),
     )
+
+
+def forget_memberships(db: sqlite3.Connection, n: int) -> None:
+    """A user is gone for good: her object id never comes back."""
+    db.execute("DELETE FROM member WHERE child = ?", (n,))
 
 
 Selected = dict[str, tuple[str, ...]]
@@ -421,7 +456,12 @@ def verify_groups(db: sqlite3.Connection, n: int, groups: Sequence[ObjectId]) ->
         row = db.execute("SELECT n FROM object WHERE id = ?", (id_,)).fetchone()
         if row is not None:
             wanted.add(int(row["n"]))
-    have = {int(r["parent"]) for r in db.execute("SELECT parent FROM member WHERE child = ?", (n,))}
+    rows = db.execute(  # groups that are gone are not listed, and may be restored themselves
+        "SELECT m.parent FROM member m JOIN object o ON o.n = m.parent"
+        " WHERE m.child = ? AND o.presence = 'present'",
+        (n,),
+    )
+    have = {int(row["parent"]) for row in rows}
     crawl = int(get_meta(db, "crawl", 0))
     db.executemany(
         "DELETE FROM member WHERE parent = ? AND child = ?", [(p, n) for p in have - wanted]

@@ -35,6 +35,7 @@ CREATE INDEX object_touched ON object (touched);
 CREATE INDEX object_name ON object (name);
 CREATE INDEX object_mail ON object (mail);
 CREATE INDEX object_unverified ON object (n) WHERE unverified;
+CREATE INDEX object_soft_deleted ON object (since) WHERE presence = 'soft_deleted';
 
 -- Direct memberships; no foreign key to a child that the user feed has not delivered yet.
 CREATE TABLE member (
@@ -44,6 +45,13 @@ CREATE TABLE member (
     PRIMARY KEY (parent, child)
 ) WITHOUT ROWID;
 CREATE INDEX member_child ON member (child, parent);
+
+-- Removed by a round while a crawl was being read, whose pages may be older (rule 3).
+CREATE TABLE member_gone (
+    parent INTEGER NOT NULL,
+    child  INTEGER NOT NULL,
+    PRIMARY KEY (parent, child)
+) WITHOUT ROWID;
 
 -- "Whatever is at or below this object may be in other groups since this revision."
 CREATE TABLE affected (
@@ -100,7 +108,10 @@ CREATE TABLE target (
     inventory_at  REAL,
     first_contact TEXT NOT NULL DEFAULT 'new', -- new, open, done
     success_at    REAL,
-    paused        TEXT
+    paused        TEXT,
+    n_accounts    INTEGER NOT NULL DEFAULT 0,  -- active linked accounts, kept by triggers, as are
+    n_edges       INTEGER NOT NULL DEFAULT 0,  -- memberships that are ours
+    n_groups      INTEGER NOT NULL DEFAULT 0   -- linked groups
 );
 
 CREATE TABLE account (
@@ -109,6 +120,7 @@ CREATE TABLE account (
     key       TEXT NOT NULL,
     name      TEXT NOT NULL,                   -- folded username
     mail      TEXT,                            -- folded
+    active    INTEGER NOT NULL DEFAULT 1,
     body      TEXT NOT NULL,
     inventory INTEGER NOT NULL DEFAULT 0,
     UNIQUE (t, key)
@@ -123,6 +135,7 @@ CREATE TABLE target_group (
     name      TEXT NOT NULL,                   -- folded
     body      TEXT NOT NULL,
     members_read INTEGER NOT NULL DEFAULT 0,   -- inventory at which its members were last read
+    n_members INTEGER NOT NULL DEFAULT 0,      -- kept by triggers
     inventory INTEGER NOT NULL DEFAULT 0,
     UNIQUE (t, key)
 );
@@ -160,6 +173,43 @@ CREATE UNIQUE INDEX link_a ON link (a) WHERE a IS NOT NULL;
 CREATE UNIQUE INDEX link_g ON link (g) WHERE g IS NOT NULL;
 CREATE INDEX link_pending ON link (t) WHERE state != 'live';
 
+-- The bases of the guard's percentages are asked for at every write: kept, not counted.
+CREATE TRIGGER edge_born AFTER INSERT ON edge BEGIN
+    UPDATE target_group SET n_members = n_members + 1 WHERE g = NEW.g AND NOT NEW.removed;
+    UPDATE target SET n_edges = n_edges + 1 WHERE NEW.ours = 1 AND NOT NEW.removed
+       AND t = (SELECT t FROM target_group WHERE g = NEW.g);
+END;
+CREATE TRIGGER edge_dead AFTER DELETE ON edge BEGIN
+    UPDATE target_group SET n_members = n_members - 1 WHERE g = OLD.g AND NOT OLD.removed;
+    UPDATE target SET n_edges = n_edges - 1 WHERE OLD.ours = 1 AND NOT OLD.removed
+       AND t = (SELECT t FROM target_group WHERE g = OLD.g);
+END;
+CREATE TRIGGER edge_changed AFTER UPDATE OF ours, removed ON edge
+    WHEN OLD.ours IS NOT NEW.ours OR OLD.removed != NEW.removed BEGIN
+    UPDATE target_group SET n_members = n_members + OLD.removed - NEW.removed WHERE g = NEW.g;
+    UPDATE target SET n_edges = n_edges
+         + (coalesce(NEW.ours, 0) AND NOT NEW.removed) - (coalesce(OLD.ours, 0) AND NOT OLD.removed)
+     WHERE t = (SELECT t FROM target_group WHERE g = NEW.g);
+END;
+CREATE TRIGGER link_born AFTER INSERT ON link BEGIN
+    UPDATE target SET n_groups = n_groups + (NEW.g IS NOT NULL), n_accounts = n_accounts
+         + coalesce((SELECT active FROM account WHERE a = NEW.a), 0) WHERE t = NEW.t;
+END;
+CREATE TRIGGER link_dead AFTER DELETE ON link BEGIN
+    UPDATE target SET n_groups = n_groups - (OLD.g IS NOT NULL), n_accounts = n_accounts
+         - coalesce((SELECT active FROM account WHERE a = OLD.a), 0) WHERE t = OLD.t;
+END;
+CREATE TRIGGER link_changed AFTER UPDATE OF a, g ON link
+    WHEN OLD.a IS NOT NEW.a OR OLD.g IS NOT NEW.g BEGIN
+    UPDATE target SET n_groups = n_groups + (NEW.g IS NOT NULL) - (OLD.g IS NOT NULL),
+           n_accounts = n_accounts + coalesce((SELECT active FROM account WHERE a = NEW.a), 0)
+         - coalesce((SELECT active FROM account WHERE a = OLD.a), 0) WHERE t = NEW.t;
+END;
+CREATE TRIGGER account_changed AFTER UPDATE OF active ON account
+    WHEN OLD.active != NEW.active AND EXISTS (SELECT 1 FROM link WHERE a = NEW.a) BEGIN
+    UPDATE target SET n_accounts = n_accounts + NEW.active - OLD.active WHERE t = NEW.t;
+END;
+
 CREATE TABLE claim (
     t     INTEGER NOT NULL,
     field TEXT NOT NULL,                       -- username, email, group
@@ -196,6 +246,7 @@ CREATE TABLE waiting (
     PRIMARY KEY (t, n, change, gn)
 ) WITHOUT ROWID;
 CREATE INDEX waiting_retry ON waiting (t, retry_at) WHERE retry_at IS NOT NULL;
+CREATE INDEX waiting_group ON waiting (t, gn) WHERE gn != 0;
 
 CREATE TABLE hold (
     id         INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -228,8 +279,9 @@ CREATE TABLE spent (
     gn    INTEGER NOT NULL DEFAULT 0,
     at    REAL NOT NULL,                       -- by the guard's clock, never backwards
     n     INTEGER NOT NULL,
+    akey  TEXT NOT NULL DEFAULT '',
     size  INTEGER NOT NULL,                    -- what the target had then
-    PRIMARY KEY (t, class, gn, at, n)
+    PRIMARY KEY (t, class, gn, at, n, akey)
 ) WITHOUT ROWID;
 
 CREATE TABLE journal (
@@ -255,7 +307,7 @@ CREATE INDEX journal_at ON journal (at);
 
 -- The plan in flight, spilled so that memory stays bounded. Not a queue: dropped at start-up.
 CREATE TABLE planned (
-    seq    INTEGER PRIMARY KEY,
+    seq    INTEGER PRIMARY KEY AUTOINCREMENT,  -- what is planned later has the higher number
     t      INTEGER NOT NULL,
     phase  INTEGER NOT NULL,
     rank   INTEGER NOT NULL,
@@ -268,7 +320,7 @@ CREATE TABLE planned (
     change TEXT NOT NULL,
     body   TEXT NOT NULL
 );
-CREATE INDEX planned_order ON planned (t, phase, rank, gn, n, seq);
+CREATE INDEX planned_order ON planned (t, phase, rank, gn, n, seq) WHERE held IS NULL;
 CREATE INDEX planned_n ON planned (t, n);
 """,
 )

@@ -6,10 +6,12 @@ Not a queue: it is dropped at start-up and whenever its objects are planned anew
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from azsyncd.model.changes import Change
+from azsyncd.plan.policy import GuardClass
 from azsyncd.state import codec
 from azsyncd.state.holds import Item
 
@@ -120,14 +122,47 @@ def rows(db: sqlite3.Connection, t: int, limit: int | None = None) -> list[Plann
     return [_planned(row) for row in found]
 
 
-def of_class(db: sqlite3.Connection, t: int, class_: str, gn: int | None = None) -> list[Planned]:
-    """The changes of a class (and group) on which nobody has decided yet."""
+def last(db: sqlite3.Connection) -> int:
+    """The newest change that is planned: what is planned from now on comes after it."""
+    row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'planned'").fetchone()
+    return 0 if row is None else int(row[0])
+
+
+def of_class(
+    db: sqlite3.Connection, t: int, class_: str, gn: int | None = None, after: int = 0
+) -> list[Planned]:
+    """The changes of a class (and group), planned after a certain one, on which nobody has decided
+    yet."""
     found = db.execute(
         "SELECT * FROM planned WHERE t = ? AND class = ? AND NOT free AND held IS NULL"
-        " AND (? IS NULL OR gn = ?) ORDER BY seq",
-        (t, class_, gn, gn),
+        " AND (? IS NULL OR gn = ?) AND seq > ? ORDER BY seq",
+        (t, class_, gn, gn, after),
     )
     return [_planned(row) for row in found]
+
+
+def outstanding(db: sqlite3.Connection, t: int, upto: int) -> Counter[tuple[str, int]]:
+    """What earlier rounds were allowed and have not sent yet, by class and group (0: any): it is as
+    good as spent."""
+    found: Counter[tuple[str, int]] = Counter()
+    rows = db.execute(
+        "SELECT class, gn, count(*) FROM planned WHERE t = ? AND seq <= ? AND class IS NOT NULL"
+        " AND NOT free AND held IS NULL GROUP BY class, gn",
+        (t, upto),
+    )
+    for class_, gn, number in rows:
+        found[class_, 0] += number
+        if class_ == GuardClass.REMOVE_MEMBER and gn:
+            found[GuardClass.SHRINK_GROUP.value, gn] += number
+    return found
+
+
+def hold_steps(db: sqlite3.Connection, t: int, numbers: Iterable[int], reason: str) -> None:
+    """Withhold the detours of renames that are withheld."""
+    db.executemany(
+        "UPDATE planned SET held = ? WHERE t = ? AND n = ? AND change = 'rename' AND class IS NULL",
+        [(reason, t, n) for n in numbers],
+    )
 
 
 def hold(db: sqlite3.Connection, seqs: Iterable[int], reason: str) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from azsyncd.model.identities import FEEDS, Page
 from azsyncd.state import codec
+from azsyncd.state.store import get_meta, set_meta
 
 ROUND = "round"
 CRAWL = "crawl"
@@ -64,10 +65,18 @@ def cursors(db: sqlite3.Connection, pass_: str) -> dict[str, Cursor]:
 def begin(db: sqlite3.Connection, pass_: str, urls: dict[str, tuple[str, str]], now: float) -> None:
     """Start a pass over from {feed: (first url, selection)}; what was staged of it is dropped."""
     abandon(db, pass_)
+    if pass_ == CRAWL:
+        set_meta(db, "crawl_begun", crawl_number(db) + 1)
+        db.execute("DELETE FROM member_gone")
     db.executemany(
         "INSERT INTO cursor (pass, feed, next_link, selection, started_at) VALUES (?, ?, ?, ?, ?)",
         [(pass_, feed, *urls[feed], now) for feed in FEEDS],
     )
+
+
+def crawl_number(db: sqlite3.Connection) -> int:
+    """The number of the newest crawl that was begun: each one has its own."""
+    return int(get_meta(db, "crawl_begun", get_meta(db, "crawl", 0)))
 
 
 def abandon(db: sqlite3.Connection, pass_: str) -> None:

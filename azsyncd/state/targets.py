@@ -7,7 +7,7 @@ complete, what still has an older number is gone. Linked accounts that are gone 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,24 +87,35 @@ def put_account(db: sqlite3.Connection, t: int, account: Account, inventory: int
     values = (
         fold(account.username),
         fold(account.email) if account.email else None,
+        int(account.active is not False),
         codec.dump(body),
     )
     if old is not None:
         db.execute(
-            "UPDATE account SET name = ?, mail = ?, body = ?, inventory = max(inventory, ?)"
+            "UPDATE account SET name = ?, mail = ?, active = ?, body = ?,"
+            " inventory = max(inventory, ?)"
             " WHERE a = ?",
             (*values, inventory, old["a"]),
         )
         return int(old["a"])
     cursor = db.execute(
-        "INSERT INTO account (name, mail, body, inventory, t, key) VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT INTO account (name, mail, active, body, inventory, t, key)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
         (*values, inventory, t, key),
     )
     return int(cursor.lastrowid or 0)
 
 
 def rekey_account(db: sqlite3.Connection, a: int, key: str) -> None:
-    """A product whose key is the name has renamed an account."""
+    """A product whose key is the name has renamed an account. What was known under the new key
+    cannot stand there any more."""
+    stale = db.execute(
+        "SELECT a FROM account WHERE a != :a AND key = :key"
+        " AND t = (SELECT t FROM account WHERE a = :a)",
+        {"a": a, "key": key},
+    ).fetchone()
+    if stale is not None:
+        drop_account(db, stale["a"])
     db.execute("UPDATE account SET key = ? WHERE a = ?", (key, a))
 
 
@@ -184,14 +195,18 @@ def close_inventory(
     update(db, t, inventory=inventory, inventory_at=now)
 
 
-def groups_to_read(db: sqlite3.Connection, t: int) -> list[TargetGroup]:
-    """The groups whose members matter: linked ones, and those that a wanted name would adopt."""
+def groups_to_read(
+    db: sqlite3.Connection, t: int, admin_groups: Collection[str] = ()
+) -> list[TargetGroup]:
+    """The groups whose members matter: linked ones, those that a wanted name would adopt, and the
+    administrators' (names, folded): nobody in them is adopted (rule 20)."""
     rows = db.execute(
         "SELECT DISTINCT tg.body FROM target_group tg"
         " LEFT JOIN link l ON l.g = tg.g"
         " LEFT JOIN claim c ON c.t = tg.t AND c.field = 'group' AND c.key = tg.name"
-        " WHERE tg.t = ? AND (l.n IS NOT NULL OR c.n IS NOT NULL)",
-        (t,),
+        " WHERE tg.t = ? AND (l.n IS NOT NULL OR c.n IS NOT NULL"
+        "  OR tg.name IN (SELECT value FROM json_each(?)))",
+        (t, codec.dump(sorted(admin_groups))),
     )
     return [codec.group_from_dict(codec.load(row["body"])) for row in rows]
 

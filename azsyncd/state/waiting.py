@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from azsyncd.model.changes import Change, Waiting
 from azsyncd.model.identities import ObjectId
@@ -13,15 +13,31 @@ RETRY_SECONDS = (60.0, 300.0, 900.0, 3600.0, 4 * 3600.0, 86400.0)
 """How long a refused object waits before it is tried again, by attempt."""
 
 
+LEASE_SECONDS = 60.0
+"""When somebody who was due is looked at again, in case that we die before it is written."""
+
+
 def replace_all(
-    db: sqlite3.Connection, t: int, n: int, waiting: Iterable[Waiting], now: float
+    db: sqlite3.Connection,
+    t: int,
+    n: int,
+    waiting: Iterable[Waiting],
+    now: float,
+    planned: Collection[tuple[str, int]] = (),
 ) -> None:
-    """What waits of an object from now on. Attempts and since-when of the same entry are kept."""
+    """What waits of an object from now on. Attempts and since-when of the same entry are kept.
+
+    `planned`: its changes, by (kind, group), that will be tried now. Their attempts are remembered
+    until one succeeds. And because a look that was due is owed by nothing but this table, it stays
+    owed until all is written: plans do not survive us.
+    """
     old = {
         (row["change"], row["gn"]): row
         for row in db.execute("SELECT * FROM waiting WHERE t = ? AND n = ?", (t, n))
     }
     db.execute("DELETE FROM waiting WHERE t = ? AND n = ?", (t, n))
+    if planned and any(_is_due(row, now) for row in old.values()):
+        _lease(db, t, n, old, planned, now)
     for entry in waiting:
         change = entry.change
         kind = change.kind.value if change else ""
@@ -44,6 +60,53 @@ def replace_all(
                 before["since"] if same and before is not None else now,
             ),
         )
+
+
+def _is_due(row: sqlite3.Row, now: float) -> bool:
+    return row["retry_at"] is not None and row["retry_at"] <= now
+
+
+def _lease(
+    db: sqlite3.Connection,
+    t: int,
+    n: int,
+    old: Mapping[tuple[str, int], sqlite3.Row],
+    planned: Collection[tuple[str, int]],
+    now: float,
+) -> None:
+    tried = [row for key, row in old.items() if key in planned and row["attempts"]]
+    for row in tried:
+        later = RETRY_SECONDS[min(row["attempts"], len(RETRY_SECONDS)) - 1]
+        values = {**dict(row), "retry_at": now + later}
+        db.execute(
+            "INSERT INTO waiting VALUES (:t, :n, :change, :gn, :reason, :detail, :hint, :body,"
+            " :attempts, :retry_at, :since)",
+            values,
+        )
+    if not tried:
+        db.execute(
+            "INSERT INTO waiting (t, n, change, reason, detail, retry_at, since)"
+            " VALUES (?, ?, '', 'backing_off', ?, ?, ?)",
+            (t, n, "being written; it is looked at once more", now + LEASE_SECONDS, now),
+        )
+
+
+def wake(db: sqlite3.Connection, t: int, n: int) -> None:
+    """An object's account stands now: memberships that waited for it go in at once."""
+    db.execute(
+        "UPDATE waiting SET retry_at = 0 WHERE t = ? AND n = ? AND change = 'add_member'"
+        " AND reason = 'backing_off'",
+        (t, n),
+    )
+
+
+def wake_members(db: sqlite3.Connection, t: int, gn: int) -> None:
+    """A group stands now: whoever waited for it goes in at once."""
+    db.execute(
+        "UPDATE waiting SET retry_at = 0 WHERE t = ? AND gn = ? AND gn != 0"
+        " AND change = 'add_member' AND reason = 'backing_off'",
+        (t, gn),
+    )
 
 
 def refused(
