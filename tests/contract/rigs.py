@@ -46,6 +46,8 @@ class Entry:
     """Characters that its dialect must refuse in usernames."""
     lowers: bool = False
     """Shows names in lower case only."""
+    typical: bool = False
+    """Stands for its kind where the network misbehaves: that is much the same for all of them."""
 
 
 JIRA_TOKEN = SignIn(token="jira-token")
@@ -63,6 +65,7 @@ def _jira(version: str, sign_in: SignIn = JIRA_TOKEN, **more: Any) -> Entry:
         sign_in=sign_in,
         cannot=cannot,
         illegal="<>&",
+        typical=version in ("8.20.0", "11.3.0"),
     )
 
 
@@ -76,11 +79,12 @@ def _crowd(name: str, version: str = "6.0.3", **more: Any) -> Entry:
         lowers=bool(more.get("lower_case_output")),
         flags=more,
         context="/crowd",
+        typical=name == "crowd-6",
     )
 
 
 ENTRIES = [
-    Entry(name="memory", kind="memory", cannot=frozenset({"http"})),
+    Entry(name="memory", kind="memory"),
     _jira("8.1.0", JIRA_BASIC, cannot={"deactivate", "list"}),
     _jira("8.20.0", JIRA_BASIC, picker_limit=25, cannot={"list"}),
     _jira("9.12.0", language="de", cannot={"list"}),
