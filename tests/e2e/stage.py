@@ -18,6 +18,7 @@ import yaml
 
 from azsyncd.sandbox.apps import Apps
 from azsyncd.sandbox.expected import Expectation
+from azsyncd.sandbox.faults import Faults, faults_middleware
 from azsyncd.sandbox.graph import GraphServer
 from azsyncd.sandbox.hooks import Hooks
 from azsyncd.sandbox.login import LoginServer
@@ -56,6 +57,7 @@ class Stage:
     authority: Authority
     config: dict[str, Any]
     expected: dict[str, Expectation]
+    faults: dict[str, Faults]
     daemons: list[asyncio.subprocess.Process] = field(default_factory=list)
 
     @property
@@ -182,9 +184,11 @@ async def staged(folder: Path, *, users: int = 60, seed: int = 1) -> AsyncIterat
         tls = authority.server_context()
         login_url = await stack.enter_async_context(serving({"/": login.app()}, tls=tls))
         graph_url = await stack.enter_async_context(serving({"/": graph.app()}, tls=tls))
-        products = await stack.enter_async_context(
-            serving({"/jira": world.jira.app(), "/crowd": world.crowd.app()}, tls=tls)
-        )
+        faults = {name: Faults(seed=seed) for name in world.products}
+        served = {f"/{name}": product.app() for name, product in world.products.items()}
+        for name, spoiled in faults.items():
+            served[f"/{name}"].middlewares.insert(0, faults_middleware(spoiled))
+        products = await stack.enter_async_context(serving(served, tls=tls))
         config = {
             "entra": {
                 "tenant_id": world.tenant.tenant_id,
@@ -228,7 +232,7 @@ async def staged(folder: Path, *, users: int = 60, seed: int = 1) -> AsyncIterat
             )
             for name, product in world.products.items()
         }
-        stage = Stage(folder, world, apps, graph, login, hooks, authority, config, expected)
+        stage = Stage(folder, world, apps, graph, login, hooks, authority, config, expected, faults)
         stage.write_config()
         try:
             yield stage
