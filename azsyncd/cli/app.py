@@ -165,10 +165,11 @@ def _wrong_usage(error: click.ClickException) -> int:
     """What is wrong with the command line, and what it should look like."""
     context = error.ctx if isinstance(error, click.UsageError) else None
     message = error.format_message()
-    if context is None or message.startswith("Usage:"):
+    if message.startswith("Usage:"):
         warn(message)  # `azsyncd` alone: its help is the message
         return USAGE
-    warn(context.get_usage())
-    warn(f"Try '{context.command_path} --help' for help.\n")
-    warn(f"azsyncd: {message}")
+    usage, path = "Usage: azsyncd [OPTIONS] COMMAND [ARGS]...", "azsyncd"
+    if context is not None:
+        usage, path = context.get_usage(), context.command_path
+    warn(f"{usage}\nTry '{path} --help' for help.\n\nazsyncd: {message}")
     return USAGE
