@@ -51,18 +51,8 @@ async def search_accounts(rest: Rest) -> AsyncIterator[Mapping[str, Any]]:
                 seen.add(key)
                 yield shape
         cut = len(found) == largest and len(found) >= SMALLEST_CUT
-        if cut and needle != "." and len(needle) < DEEPEST and _leads(needle, found):
+        if cut and needle != "." and len(needle) < DEEPEST:
             parts.extend(needle + letter for letter in sorted(letters))
-
-
-def _leads(needle: str, found: list[Mapping[str, Any]]) -> bool:
-    """Whether a needle is how names begin. Where it only stands inside them (the domain of all
-    addresses), whoever has it is found by how the name begins."""
-    return any(
-        fold(text_of(shape.get(field))).startswith(needle)
-        for shape in found
-        for field in ("name", "displayName", "emailAddress")
-    )
 
 
 async def _part(rest: Rest, needle: str) -> list[Mapping[str, Any]]:
