@@ -14,6 +14,8 @@ from azsyncd.sandbox.nodes import Node, Sort
 from azsyncd.sandbox.people import mailbox, names
 from azsyncd.sandbox.world import DOMAIN, INSIDE, PREFIX, World, employee, free_upn, guest
 
+LONGEST = 28
+"""Letters of a name that are said."""
 FEW = 8
 """A nested group of at most so many people moves on an ordinary day."""
 
@@ -111,7 +113,7 @@ class Everyday:
         self._tenant.add_member(self._world.guests, made)
         project = self._rng.choice(self._projects())
         self._tenant.add_member(project.id, made)
-        return f"{person['displayName']} is invited as a guest, for {project.name}"
+        return f"{person['displayName']} is invited as a guest, for {_called(project)}"
 
     def _leaver(self) -> str:
         user = self._colleague()
@@ -122,7 +124,7 @@ class Everyday:
             return ""
         for team in teams:
             self._tenant.remove_member(team.id, user.id)
-        return f"{_who(user)} leaves {teams[0].name}, and with it the scope"
+        return f"{_called(user)} leaves {_called(teams[0])}, and with it the scope"
 
     def _disabled(self) -> str:
         user = self._colleague()
@@ -130,7 +132,7 @@ class Everyday:
             return ""
         self._tenant.update(user.id, accountEnabled=False)
         self._locked.append(user.id)
-        return f"{_who(user)} is disabled"
+        return f"{_called(user)} is disabled"
 
     def _enabled(self) -> str:
         found = self._colleagues(enabled=False)
@@ -139,14 +141,14 @@ class Everyday:
         ours = [user for user in found if user.id in self._locked]
         user = self._rng.choice(ours or found)
         self._tenant.update(user.id, accountEnabled=True)
-        return f"{_who(user)} is enabled again"
+        return f"{_called(user)} is enabled again"
 
     def _deleted(self) -> str:
         user = self._colleague()
         if user is None:
             return ""
         self._tenant.delete(user.id)
-        return f"{_who(user)} is deleted"
+        return f"{_called(user)} is deleted"
 
     def _restored(self) -> str:
         found = list(self._tenant.deleted("users"))
@@ -154,13 +156,13 @@ class Everyday:
             return ""
         user = self._rng.choice(found)
         self._tenant.restore(user.id)
-        return f"{_who(user)} is restored from the recycle bin"
+        return f"{_called(user)} is restored from the recycle bin"
 
     def _marriage(self) -> str:
         user = self._colleague()
         if user is None:
             return ""
-        before = _who(user)
+        before = _called(user)
         _, surname = next(self._names)
         given = str(user.properties.get("givenName") or "Alex")
         upn = free_upn(self._tenant, mailbox(given, surname))
@@ -186,7 +188,7 @@ class Everyday:
         self._tenant.add_member(team, user.id)
         for each in before:
             self._tenant.remove_member(each.id, user.id)
-        return f"{_who(user)} moves to {self._name(team)}"
+        return f"{_called(user)} moves to {self._name(team)}"
 
     def _into_group(self) -> str:
         projects = self._projects()
@@ -196,7 +198,7 @@ class Everyday:
             inside = {member.id for member in self._tenant.transitive_members(project.id)}
             if user is not None and user.id not in inside:
                 self._tenant.add_member(project.id, user.id)
-                return f"{_who(user)} is added to {project.name}"
+                return f"{_called(user)} is added to {_called(project)}"
         return ""
 
     def _out_of_group(self) -> str:
@@ -215,7 +217,7 @@ class Everyday:
             if direct:
                 user = self._rng.choice(direct)
                 self._tenant.remove_member(project.id, user.id)
-                return f"{_who(user)} is removed from {project.name}"
+                return f"{_called(user)} is removed from {_called(project)}"
         return ""
 
     def _nested_group(self) -> str:
@@ -232,7 +234,11 @@ class Everyday:
             for each in before:
                 self._tenant.remove_member(each.id, team)
             self._tenant.add_member(target.id, team)
-            where = f"from {before[0].name} to {target.name}" if before else f"into {target.name}"
+            where = (
+                f"from {_called(before[0])} to {_called(target)}"
+                if before
+                else f"into {_called(target)}"
+            )
             return f"The group {self._name(team)} moves {where} ({len(people)} in it)"
         return ""
 
@@ -251,16 +257,17 @@ class Everyday:
         if not found or user is None:
             return ""
         group = self._rng.choice(found)
-        before = group.name
-        self._tenant.update(group.id, displayName=f"{before.partition(' ')[0]} ({user.id[:4]})")
+        before = _called(group)
+        self._tenant.update(group.id, displayName=f"{group.name.partition(' ')[0]} ({user.id[:4]})")
         joined = self._tenant.add_member(group.id, user.id)
-        rest = f", and {_who(user)} joins it" if joined else ""
-        return f"{before} is renamed to {group.name}{rest}"
+        rest = f", and {_called(user)} joins it" if joined else ""
+        return f"{before} is renamed to {_called(group)}{rest}"
 
     def _name(self, group_id: str) -> str:
-        return str(self._tenant.nodes[group_id].properties["displayName"])
+        return _called(self._tenant.nodes[group_id])
 
 
-def _who(user: Node) -> str:
-    name = " ".join(str(user.properties["displayName"]).split())
-    return name if len(name) <= 40 else f"{name[:39]}…"
+def _called(node: Node) -> str:
+    """A display name on one line and not for ever."""
+    name = " ".join(str(node.properties["displayName"]).split())
+    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"

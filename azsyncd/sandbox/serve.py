@@ -48,7 +48,9 @@ Tell = Callable[[Mapping[str, Any]], None]
 class Sandbox:
     """The company while it is served: what may be asked of it."""
 
-    def __init__(self, world: World, *, secret: str, seed: int = 1, hooks: Hooks | None = None):
+    def __init__(
+        self, world: World, *, secret: str, seed: int = 1, hooks: Hooks | None = None
+    ) -> None:
         self.world = world
         self.clock: Clock = world.tenant.clock
         self.apps = Apps(world.tenant.tenant_id, clock=self.clock, seed=seed)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import random
 import shutil
 import signal
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
@@ -102,7 +101,7 @@ def _introduce(stage: Any, ready: Mapping[str, Any], config: Path) -> None:
     stage.fact("Crowd", addresses["crowd"])
     stage.fact("Folder", str(config.parent))
     stage.fact("Try", f"azsyncd --config {config} status")
-    stage.say("         and holds, plan, history, accounts, explain 'Anna Berg'", "dim")
+    stage.fact("", "and holds, plan, history, accounts, explain 'Anna Berg'")
 
 
 def _chooser(kinds: list[str]) -> Callable[[int], str]:
@@ -116,8 +115,7 @@ def _clear_up(stage: Any, folder: Path, children: list[Child], *, kept: bool, fa
         for child in children:
             lines = child.last_lines()
             if lines:
-                print(f"\nThe last lines of {child.log}:", file=sys.stderr)
-                print("\n".join(lines), file=sys.stderr)
+                stage.lines(f"The last lines of {child.log}:", lines)
     if kept:
         stage.say(f"The folder is kept: {folder}")
     else:

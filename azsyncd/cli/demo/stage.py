@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -77,8 +78,9 @@ class Stage:
         self._print(self._row(Text(text, "bold cyan"), [Text(each, "dim") for each in columns]))
 
     def say(self, text: str, style: str = "") -> None:
-        """One line, a little further in."""
-        self._print(Text(f"  {text}", style))
+        """A sentence, a little further in."""
+        for line in textwrap.wrap(text, self.width - 4, break_on_hyphens=False):
+            self._print(Text(f"  {line}", style))
 
     def fact(self, name: str, text: str) -> None:
         """A line with a name in front."""
@@ -93,6 +95,13 @@ class Stage:
     def warn(self, text: str) -> None:
         """Something that should not be."""
         self._print(Text(f"  ! {text}", "bold red"))
+
+    def lines(self, title: str, lines: Sequence[str]) -> None:
+        """The end of a log."""
+        self._print()
+        self._print(Text(title, "bold"))
+        for line in lines:
+            self._print(Text(line, "dim"))
 
     # Figures ------------------------------------------------------------------------------------
 

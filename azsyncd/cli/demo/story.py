@@ -189,7 +189,7 @@ class Story:
         for name, key in (
             ("differences", "differences"),
             ("foreign accounts touched", "foreign_touched"),
-            ("calls that the product does not have", "violations"),
+            ("calls against the contract", "violations"),
         ):
             numbers = [len(each[key]) for each in products]
             self._stage.figures(name, numbers, good=not any(numbers))

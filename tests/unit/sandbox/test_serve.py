@@ -1,0 +1,181 @@
+"""The served company: what its parent may ask, and whether it is really behind TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from azsyncd.sandbox.datacenter import DataCenter
+from azsyncd.sandbox.expected import Expectation
+from azsyncd.sandbox.serve import Sandbox, obey, served
+from azsyncd.sandbox.world import build
+
+
+@pytest.fixture
+def sandbox() -> Sandbox:
+    return Sandbox(build(20), secret="s")
+
+
+def fulfil(expectation: Expectation, product: DataCenter) -> None:
+    """Make a product right by hand, as nobody should."""
+    people = product.people
+    for name in expectation.groups.values():
+        if people.group(name) is None:
+            product.add_group(name)
+    for should in expectation.accounts.values():
+        person = product.user(should.username)
+        if person is None:
+            person = product.add_user(should.username)
+        department = {"department": [should.department]} if should.department else {}
+        people.edit_person(
+            person,
+            email=should.email,
+            display_name=should.display_name,
+            active=should.active,
+            attributes={**person.attributes, **department},
+        )
+        wanted = {expectation.groups[group] for group in should.groups}
+        for name in wanted:
+            people.add_member(name, person)
+        for name in set(person.groups) - {n.casefold() for n in wanted} - should.kept:
+            people.remove_member(name, person)
+
+
+def fulfil_all(sandbox: Sandbox) -> None:
+    for name, product in sandbox.world.products.items():
+        fulfil(sandbox.expected[name], product)
+
+
+async def compare(sandbox: Sandbox) -> Any:
+    return (await sandbox.compare())["products"]
+
+
+async def test_at_first_much_is_missing_and_then_nothing(sandbox: Sandbox) -> None:
+    before = sandbox.figures()["jira"]
+    assert 0 < before["done"] < before["total"]
+    assert len((await compare(sandbox))["jira"]["differences"]) > 20
+    fulfil_all(sandbox)
+    after = sandbox.figures()["jira"]
+    assert after["done"] == after["total"] == before["total"]
+    for found in (await compare(sandbox)).values():
+        assert found["differences"] == found["foreign_touched"] == found["violations"] == []
+        assert found["accounts"] >= found["active"] > 0
+        assert found["adopted"] >= 2
+
+
+async def test_foreign_accounts_that_were_touched_are_counted_apart(sandbox: Sandbox) -> None:
+    fulfil_all(sandbox)
+    sandbox.world.crowd.edit_user("svc-build", active=False)
+    found = await compare(sandbox)
+    assert found["crowd"]["foreign_touched"] == ["the foreign account 'svc-build' was changed"]
+    assert found["jira"]["foreign_touched"] == []
+
+
+async def test_what_a_product_does_not_know_is_a_violation(sandbox: Sandbox) -> None:
+    sandbox.world.jira.violations.append("GET /nonsense: no such path")
+    sandbox.world.crowd.counters.protected_writes = 2
+    found = await compare(sandbox)
+    assert found["jira"]["violations"] == ["GET /nonsense: no such path"]
+    assert found["crowd"]["violations"] == ["2 writes to protected accounts"]
+
+
+async def test_a_change_is_timed_for_each_product_by_looking_at_it(sandbox: Sandbox) -> None:
+    fulfil_all(sandbox)
+    told: list[Mapping[str, Any]] = []
+
+    async def follow() -> None:
+        await asyncio.sleep(0.05)
+        fulfil(sandbox.expected["crowd"], sandbox.world.crowd)
+        await asyncio.sleep(0.1)
+        fulfil(sandbox.expected["jira"], sandbox.world.jira)
+
+    following = asyncio.create_task(follow())
+    result = await sandbox.happen(told.append, "joiner", within=5)
+    await following
+    assert result["late"] == {}
+    assert 0.05 <= result["seconds"]["crowd"] < result["seconds"]["jira"]
+    assert result["seconds"]["jira"] >= 0.15
+    assert told[0]["text"] == result["text"]
+    assert [each["product"] for each in told[1:]] == ["crowd", "jira"]
+
+
+async def test_a_change_that_does_not_arrive_is_late_and_says_what_is_wrong(
+    sandbox: Sandbox,
+) -> None:
+    fulfil_all(sandbox)
+    result = await sandbox.happen(lambda _: None, "joiner", within=0.05)
+    assert result["seconds"] == {}
+    assert all("has no account" in texts[0] for texts in result["late"].values())
+    assert set(result["late"]) == {"jira", "crowd"}
+
+
+async def test_a_product_that_has_nothing_to_do_has_no_time(sandbox: Sandbox) -> None:
+    fulfil_all(sandbox)
+    user = sandbox.world.employees()[0]
+    sandbox.days._kinds["promotion"] = lambda: str(  # type: ignore[assignment]
+        sandbox.world.tenant.update(user.id, jobTitle="Chief")
+    )
+    result = await sandbox.happen(lambda _: None, "promotion", within=5)
+    assert result["seconds"] == {"jira": None, "crowd": None}
+
+
+async def test_what_cannot_happen_says_nothing(sandbox: Sandbox) -> None:
+    result = await sandbox.happen(lambda _: None, "group renamed")
+    assert (result["text"], result["seconds"]) == ("", {})
+
+
+async def test_obeys_line_by_line_and_answers_nonsense_with_an_error(sandbox: Sandbox) -> None:
+    fulfil_all(sandbox)
+    said: list[Mapping[str, Any]] = []
+
+    async def lines() -> AsyncIterator[bytes]:
+        yield b'{"id": 1, "do": "figures"}\n'
+        yield b'{"id": 2, "do": "dance"}\n'
+        yield b"no json\n"
+        yield b'{"id": 3, "do": "happen", "kind": "unheard of"}\n'
+        yield b'{"id": 4, "do": "compare", "wait": 0}\n'
+
+    await obey(sandbox, lines(), said.append)
+    answers = {each["id"]: each for each in said}
+    assert answers[1]["result"] == sandbox.figures()
+    assert "dance" in answers[2]["error"]
+    assert "error" in answers[None]
+    assert "unheard of" in answers[3]["error"]
+    assert answers[4]["result"]["products"]["jira"]["differences"] == []
+    json.dumps(said)
+
+
+async def test_everything_is_served_behind_tls_by_its_own_authority(tmp_path: Path) -> None:
+    async with served(build(10), tmp_path) as (_, ready):
+        addresses = ready["addresses"]
+        trusting = ssl.create_default_context(cafile=ready["ca_file"])
+        known = aiohttp.encode_basic_auth(ready["crowd_username"], ready["crowd_password"])
+        questions: dict[str, tuple[str, dict[str, Any]]] = {
+            "login": (f"/{ready['tenant_id']}/v2.0/.well-known/openid-configuration", {}),
+            "graph": ("/v1.0/users/delta", {}),
+            "jira": (
+                "/rest/api/2/myself",
+                {"headers": {"Authorization": f"Bearer {ready['jira_token']}"}},
+            ),
+            "crowd": (
+                "/rest/usermanagement/1/config/cookie",
+                {"headers": {"Authorization": known, "Accept": "application/json"}},
+            ),
+        }
+        async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
+            for name, (path, more) in questions.items():
+                url = addresses[name] + path
+                assert url.startswith("https://127.0.0.1:")
+                async with session.get(url, ssl=trusting, **more) as answer:
+                    assert answer.status == (401 if name == "graph" else 200), name
+                with pytest.raises(aiohttp.ClientConnectorCertificateError):
+                    await session.get(url, **more)
+        assert (tmp_path / "webhook.pem").stat().st_mode & 0o077 == 0
+        json.dumps(ready)
