@@ -20,6 +20,7 @@ class _Reader:
 
     def __init__(self) -> None:
         self.ready: list[tuple[str, list[str]]] = []
+        self._begun = False
         self._group: str | None = None
         self._users: list[str] = []
         self.parser = expat.ParserCreate()
@@ -29,6 +30,9 @@ class _Reader:
         self.parser.StartDoctypeDeclHandler = self._doctype
 
     def _start(self, tag: str, values: dict[str, str]) -> None:
+        if not self._begun and tag != "memberships":
+            raise BadDump(f"it begins with {tag}")
+        self._begun = True
         if tag == "membership":
             self._group = values.get("group", "")
         elif tag == "user" and self._group is not None:
