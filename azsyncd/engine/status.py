@@ -87,9 +87,9 @@ async def _entra(running: Running, live: bool) -> dict[str, Any]:
 async def _target(running: Running, name: str, reconcile: Reconcile, live: bool) -> TargetStatus:
     row = await running.store.read(lambda db: targets.get(db, reconcile.t))
     ours = running.signed_in_as()
-    counts = await running.store.read(
-        lambda db: questions.target_counts(db, reconcile.t, row.revision, ours)
-    )
+    counts = await running.store.read(lambda db: questions.target_counts(db, reconcile.t, ours))
+    waits = await running.store.read(lambda db: questions.what_waits(db, reconcile.t))
+    behind = await running.store.read(lambda db: questions.behind(db, row.revision))
     state = reconcile.state
     detail = " — ".join(part for part in (state.detail, state.hint) if part)
     paused = dict(row.paused) if row.paused else None
@@ -113,12 +113,12 @@ async def _target(running: Running, name: str, reconcile: Reconcile, live: bool)
         version=capabilities.version if capabilities else "",
         mode=reconcile.policy.mode.value,
         lag_seconds=round(running.lag_of(reconcile), 3),
-        behind=counts.behind,
+        behind=behind,
         linked_accounts=counts.accounts,
         linked_groups=counts.groups,
-        failing=counts.failing,
-        withheld=counts.withheld,
-        holds=counts.holds,
+        failing=waits.failing,
+        withheld=waits.withheld,
+        holds=waits.holds,
         unexplained=counts.unexplained,
         budgets={k: dict(v) for k, v in (await running.budgets(reconcile)).items()},
         last_success_at=iso(row.success_at),
@@ -127,7 +127,7 @@ async def _target(running: Running, name: str, reconcile: Reconcile, live: bool)
         step=state.step,
         done=state.done,
         total=state.total,
-        leavers_with_access=counts.leavers_with_access,
+        leavers_with_access=waits.leavers_with_access,
         foreign_members=counts.foreign_members,
     )
 

@@ -14,16 +14,21 @@ _MOST = 100_000
 
 @dataclass(frozen=True, slots=True)
 class TargetCounts:
-    """What a target's line in `status` counts."""
+    """What a target holds: counted over whole tables."""
 
     accounts: int
     groups: int
     unexplained: int
     foreign_members: int
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """What waits in a target: the cost grows with what waits, not with what there is."""
+
     leavers_with_access: int
     failing: int
     holds: int
-    behind: int
     withheld: dict[str, int]
 
 
@@ -33,27 +38,30 @@ def mirror_counts(db: sqlite3.Connection) -> tuple[int, int, int]:
     return sizes.users, sizes.groups, sizes.edges
 
 
-def target_counts(
-    db: sqlite3.Connection, t: int, revision: int, ours: Iterable[str]
-) -> TargetCounts:
-    """Everything that is counted about one target. `ours`: accounts that azsyncd signs in as."""
+def target_counts(db: sqlite3.Connection, t: int, ours: Iterable[str]) -> TargetCounts:
+    """What a target holds. `ours`: accounts that azsyncd signs in as."""
 
-    def one(sql: str, *values: object) -> int:
-        return int(db.execute(sql, values).fetchone()[0])
+    def one(sql: str) -> int:
+        return int(db.execute(sql, (t,)).fetchone()[0])
 
     return TargetCounts(
-        accounts=one("SELECT count(*) FROM link WHERE t = ? AND a IS NOT NULL", t),
-        groups=one("SELECT count(*) FROM link WHERE t = ? AND g IS NOT NULL", t),
+        accounts=one("SELECT count(*) FROM link WHERE t = ? AND a IS NOT NULL"),
+        groups=one("SELECT n_groups FROM target WHERE t = ?"),
         unexplained=unexplained(db, t, ours),
         foreign_members=one(
             "SELECT count(*) FROM link l JOIN edge e ON e.g = l.g"
-            " WHERE l.t = ? AND e.ours = 0 AND NOT e.removed",
-            t,
+            " WHERE l.t = ? AND e.ours = 0 AND NOT e.removed"
         ),
-        leavers_with_access=one(_LEAVERS, t),
+    )
+
+
+def what_waits(db: sqlite3.Connection, t: int) -> Waits:
+    """What waits in a target, and why."""
+    holds = "SELECT count(*) FROM hold WHERE t = ? AND state = 'open'"
+    return Waits(
+        leavers_with_access=int(db.execute(_LEAVERS, (t,)).fetchone()[0]),
         failing=waiting.failing(db, t),
-        holds=one("SELECT count(*) FROM hold WHERE t = ? AND state = 'open'", t),
-        behind=_behind(db, revision),
+        holds=int(db.execute(holds, (t,)).fetchone()[0]),
         withheld=withheld(db, t),
     )
 
@@ -82,7 +90,8 @@ def unexplained(db: sqlite3.Connection, t: int, ours: Iterable[str]) -> int:
     return int(total - own)
 
 
-def _behind(db: sqlite3.Connection, revision: int) -> int:
+def behind(db: sqlite3.Connection, revision: int) -> int:
+    """How many objects have changed since a revision."""
     row = db.execute("SELECT count(*) FROM object WHERE touched > ?", (revision,)).fetchone()
     return int(row[0])
 
