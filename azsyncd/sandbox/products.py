@@ -6,6 +6,7 @@ from typing import Any
 
 from azsyncd.sandbox.base import Product
 from azsyncd.sandbox.bitbucket import Bitbucket
+from azsyncd.sandbox.cloud import Cloud
 from azsyncd.sandbox.confluence import Confluence
 from azsyncd.sandbox.crowd import Crowd
 from azsyncd.sandbox.jira import Jira
@@ -15,6 +16,7 @@ PRODUCTS: dict[str, type[Product]] = {
     "confluence": Confluence,
     "bitbucket": Bitbucket,
     "crowd": Crowd,
+    "cloud": Cloud,
 }
 
 

@@ -12,6 +12,7 @@ from azsyncd.errors import ConfigError, Problem
 from azsyncd.http import Limits, Peer
 from azsyncd.targets.base import Target
 from azsyncd.targets.bitbucket import Bitbucket
+from azsyncd.targets.cloud import Cloud
 from azsyncd.targets.confluence import Confluence
 from azsyncd.targets.crowd import Crowd
 from azsyncd.targets.jira import Jira
@@ -66,6 +67,7 @@ def connect(
     instance: str,
     product_access: str = "by_groups",
     attributes: Iterable[str] = (),
+    directory_id: str | None = None,
     ca_file: str | None = None,
     proxy: str | None = None,
     on_response: Callable[[str, str], None] | None = None,
@@ -98,5 +100,11 @@ def connect(
         username = sign_in.username
         return Bitbucket(
             name, peer, secret=secret, username=username, product_access=product_access
+        )
+    if type == "cloud":
+        if not directory_id:
+            raise ConfigError([Problem(key="directory_id", message="is missing")])
+        return Cloud(
+            name, peer, directory_id=directory_id, instance=instance, attributes=attributes
         )
     raise ConfigError([Problem(key="type", message=f"{type} is not yet available")])

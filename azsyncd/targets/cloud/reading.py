@@ -1,0 +1,138 @@
+"""Reading the directory: accounts with their marks, groups that always come with their members."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+from azsyncd.http import Peer
+from azsyncd.model.accounts import Account, Dialect, TargetGroup, fold
+from azsyncd.targets.ahead import ahead
+from azsyncd.targets.cloud import wire
+from azsyncd.targets.rest import MISSING, Rest, map_of, rows_of, text_of
+
+PAGE = 100
+FEW = 10
+"""So many groups are read one by one; for more the pages of all are cheaper."""
+
+
+class Reading:
+    """What can be read of a SCIM directory."""
+
+    type = "cloud"
+
+    def __init__(
+        self,
+        name: str,
+        peer: Peer,
+        *,
+        directory_id: str,
+        instance: str,
+        attributes: Iterable[str] = (),
+    ) -> None:
+        self.name = name
+        self.dialect: Dialect = wire.CloudDialect()
+        self._peer = peer
+        self._api = f"/scim/directory/{quote(directory_id, safe='')}"
+        self._rest = Rest(name, peer, self._api, text=wire.error_text, headers=wire.HEADERS)
+        self._instance = instance
+        given = tuple(attributes)
+        self._unknown = tuple(each for each in given if each not in wire.ATTRIBUTES)
+        self._attributes = tuple(each for each in given if each in wire.ATTRIBUTES)
+        self._places = wire.Places()
+        self._marked: set[str] | None = None  # object ids of all accounts, once they were listed
+
+    # Pages --------------------------------------------------------------------------------------
+
+    async def _pages(
+        self, path: str, params: Mapping[str, object] | None = None, *, of_one: bool = False
+    ) -> AsyncIterator[Mapping[str, Any]]:
+        """Each resource. It is counted from 1; how many came counts, and not how many were asked
+        for; fewer than the total is an answer that cannot be trusted."""
+        start, first = 1, ""
+        while True:
+            asked = {**(params or {}), "startIndex": start, "count": PAGE}
+            page = map_of(await self._rest.read(path, asked, of_one=of_one))
+            rows, total = rows_of(page.get("Resources")), page.get("totalResults")
+            if not isinstance(total, int):
+                raise self._rest.strange(f"a page of {path} without totalResults")
+            for shape in rows:
+                yield shape
+            start += len(rows)
+            if start > total:
+                return
+            if not rows:
+                raise self._rest.strange(f"only {start - 1} of {total} of {path} are shown")
+            if start > len(rows) + 1 and text_of(rows[0].get("id")) == first:
+                raise self._rest.strange(f"{path} shows the same page again and again")
+            first = text_of(rows[0].get("id"))
+
+    # Accounts -----------------------------------------------------------------------------------
+
+    def _account_of(self, shape: Mapping[str, Any]) -> Account:
+        return wire.account_of(shape, self._instance, self._attributes)
+
+    async def accounts(self) -> AsyncIterator[Account]:
+        marked: set[str] = set()
+        async for shape in self._pages("/Users", {"excludedAttributes": "groups"}):
+            account = self._account_of(shape)
+            if account.mark is not None:
+                marked.add(account.mark.object_id)
+            yield account
+        self._marked = marked
+
+    async def find_account(self, username: str) -> Account | None:
+        shape = await self._found("/Users", "userName", username)
+        return None if shape is None else self._account_of(shape)
+
+    async def _found(self, path: str, name: str, value: str) -> Mapping[str, Any] | None:
+        params = {"filter": wire.equals(name, value)}
+        async for shape in self._pages(path, params, of_one=True):
+            if fold(text_of(shape.get(name))) == fold(value):
+                return shape
+        return None
+
+    async def read_account(self, account: Account) -> Account | None:
+        if not account.key:
+            return await self.find_account(account.username)
+        shape = await self._shape(account)
+        return None if shape is None else self._account_of(shape)
+
+    async def _shape(self, account: Account) -> Mapping[str, Any] | None:
+        body = await self._rest.read(self._path(account), absent=MISSING, of_one=True)
+        return None if body is None else map_of(body)
+
+    def _path(self, account: Account) -> str:
+        return f"/Users/{quote(str(account.key), safe='')}"
+
+    # Groups -------------------------------------------------------------------------------------
+
+    async def groups(self) -> AsyncIterator[TargetGroup]:
+        async for shape in self._pages("/Groups"):
+            yield wire.group_of(shape)
+
+    async def find_group(self, name: str) -> TargetGroup | None:
+        shape = await self._found("/Groups", "displayName", name)
+        return None if shape is None else wire.group_of(shape)
+
+    async def members(
+        self, groups: Sequence[TargetGroup]
+    ) -> AsyncIterator[tuple[str, Sequence[str]]]:
+        left = {str(group.key): group for group in groups}
+        if len(groups) > FEW:
+            async for shape in self._pages("/Groups"):
+                key, keys = text_of(shape.get("id")), wire.members_of(shape)
+                if key in left and keys is not None:
+                    del left[key]
+                    yield key, keys
+        async for group, found in ahead(left.values(), self._members_of):
+            if found is not None:
+                yield str(group.key), found
+
+    async def _members_of(self, group: TargetGroup) -> list[str] | None:
+        body = await self._rest.read(self._group_path(group), absent=MISSING)
+        return None if body is None else wire.members_of(map_of(body)) or []
+
+    def _group_path(self, group: TargetGroup) -> str:
+        return f"/Groups/{quote(str(group.key), safe='')}"
