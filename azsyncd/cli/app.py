@@ -96,6 +96,9 @@ def demo(
     once: Annotated[
         bool, typer.Option("--once", help="For scripts: exit 0 only if all is equal in the end.")
     ] = False,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep the folder with the configuration and the log.")
+    ] = False,
 ) -> None:
     """Show it all at work on simulated systems.
 
@@ -104,7 +107,7 @@ def demo(
     """
     from azsyncd.cli.demo import demo as show
 
-    raise typer.Exit(show(users=users, minutes=minutes, once=once))
+    raise typer.Exit(show(users=users, minutes=minutes, once=once, keep=keep))
 
 
 for each in (

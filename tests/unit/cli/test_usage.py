@@ -188,4 +188,4 @@ def test_demo_is_handed_what_was_asked(azsyncd: Azsyncd, monkeypatch: pytest.Mon
 
     monkeypatch.setattr("azsyncd.cli.demo.demo", demo)
     assert azsyncd("demo", "--users", "50", "--minutes", "0.5", "--once").code == 1
-    assert asked == {"users": 50, "minutes": 0.5, "once": True}
+    assert asked == {"users": 50, "minutes": 0.5, "once": True, "keep": False}
