@@ -32,6 +32,7 @@ class Oddities:
     removed_in_first_round: bool = False  # a crawl shows what is gone, and who left a group
     lists_soft_deleted_members: bool = False  # a crawl shows members who are soft-deleted
     relists_restored_groups: bool = True  # a restored group comes with all its members
+    forgets_removals: bool = False  # a restored group does not say who left just before it went
     keeps_each_change: bool = False  # a member who came and went is shown twice, not once
     dead_pages: int = 0  # so many of the next nextLinks are refused
     loops: int = 0  # so many times the last page leads back to the first
@@ -157,9 +158,12 @@ class Layout:
         changes = touched.members
         if not self._oddities.keeps_each_change:
             changes = list(dict(changes).items())
+        if self._tells_who_left(query, touched):
+            changes = [*((member, False) for member in _left(node)), *changes]
         relisted = touched.restored and self._oddities.relists_restored_groups
         if node.living and (touched.created or relisted):
-            left = tuple(change for change in changes if change[0] not in node.places)
+            gone = dict.fromkeys(member for member, _ in changes if member not in node.places)
+            left = tuple((member, False) for member in gone)
             pieces = self._whole(query, node)
             return [*pieces, Piece(node.id, members=left)] if left else pieces
         names = None if touched.restored else frozenset(touched.names)
@@ -173,6 +177,11 @@ class Layout:
             )
             for start in range(0, max(1, len(changes)), size)
         ]
+
+    def _tells_who_left(self, query: Query, touched: _Touched) -> bool:
+        """Whether a restored group makes up for the page that had room for no more than its end."""
+        tells = touched.restored and not self._oddities.forgets_removals
+        return tells and "members" in query.names
 
     def _whole(self, query: Query, node: Node) -> list[Piece]:
         if "members" not in query.names:
@@ -211,3 +220,8 @@ class Layout:
         if not self._oddities.empty_pages:
             return pages
         return [each for page in pages for each in (*([[]] * self._oddities.empty_pages), page)]
+
+
+def _left(node: Node) -> Iterable[str]:
+    """Who was a member once and is none now."""
+    return dict.fromkeys(member for member in node.slots if member not in node.places)

@@ -275,6 +275,23 @@ def test_restored_group_may_come_without_its_members(
         assert ("members@delta" in item) is relists
 
 
+@pytest.mark.parametrize("forgets", [False, True])
+def test_removal_just_before_a_group_went(
+    tenant: Tenant, feeds: DeltaFeeds, reader: Reader, forgets: bool
+) -> None:
+    """The page of the deletion has no room for it; after the restore it may be told, or not."""
+    feeds.oddities.forgets_removals = forgets
+    ann, bob = tenant.add_user("ann@x.example"), tenant.add_user("bob@x.example")
+    team = tenant.add_group("team", members=[ann, bob])
+    reader.round("groups")
+    tenant.remove_member(team, bob)
+    tenant.delete(team)
+    assert reader.round("groups") == [{"id": team, "@removed": {"reason": "changed"}}]
+    tenant.restore(team)
+    reader.round("groups")
+    assert reader.members[team] == ({ann, bob} if forgets else {ann})
+
+
 def test_null_is_told_and_never_set_is_absent(tenant: Tenant, reader: Reader) -> None:
     """Absent is not null."""
     tenant.add_user("ann@x.example", department=None)
