@@ -23,7 +23,6 @@ class Coming:
 
 
 COMING = (
-    Coming(("targets", "*", "type"), ("confluence", "bitbucket", "cloud")),
     Coming(
         ("notifications", "mode"),
         ("event_hubs",),

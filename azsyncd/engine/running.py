@@ -233,6 +233,7 @@ class Running:
                 instance=self.config.instance,
                 product_access=policy.accounts.product_access,
                 attributes=policy.accounts.attributes,
+                directory_id=settings.directory_id,
                 on_response=self._answered,
             )
             self._targets.append(target)

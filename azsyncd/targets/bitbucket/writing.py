@@ -106,20 +106,13 @@ class Writing(Reading):
         return found
 
     async def set_active(self, have: Account, active: bool) -> Account:
-        """Not in Bitbucket (BSERV-8817). What is nearest to it is taken away instead: the global
-        permissions of the account and its place in the groups that let people in."""
-        if active:
-            raise ChangeRejected(
-                "Bitbucket cannot reactivate accounts through its API",
-                "activate it in the directory where it stands",
-                target=self.name,
-                reason="unsupported",
-            )
-        await self.strip_account(have)
-        now = await self.read_account(have)
-        if now is None:
-            raise self._gone(have)
-        return now
+        """Not in Bitbucket (BSERV-8817): `strip_account` is what is nearest to it."""
+        raise ChangeRejected(
+            f"Bitbucket cannot {'reactivate' if active else 'deactivate'} accounts through its API",
+            NO_DEACTIVATION if not active else "activate it in the directory where it stands",
+            target=self.name,
+            reason="unsupported",
+        )
 
     async def strip_account(self, have: Account) -> None:
         """Take away what lets an account in: its own global permissions, and the groups that hold
