@@ -11,9 +11,9 @@ import sys
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from io import TextIOWrapper
-from typing import Any
+from typing import Any, TextIO
 
-import typer
+import click
 
 from azsyncd.errors import AzsyncdError, ConfigError
 
@@ -25,6 +25,8 @@ _ASCII = str.maketrans({"→": "->", "…": "...", "—": "--", "’": "'", "“
 _CONTROL = re.compile(
     r"(?!\x1b\[[0-9;]*m)[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
 )
+
+_PIECE = 32 * 1024
 
 
 class OutputLost(Exception):
@@ -44,13 +46,13 @@ def prepare() -> None:
 
 def say(line: str = "") -> None:
     """One line on standard output. Control characters in names do nothing to the terminal."""
-    _write(_legible(_CONTROL.sub(_escaped, line), sys.stdout) + "\n")
+    _write(_CONTROL.sub(_escaped, line) + "\n")
 
 
 def warn(message: str) -> None:
     """A message on standard error."""
     try:
-        typer.echo(_legible(message, sys.stderr), err=True, color=_coloured())
+        _print(message + "\n", sys.stderr)
     except OSError:
         pass  # nobody is there to be told
 
@@ -114,24 +116,26 @@ def lost(loss: OutputLost) -> int:
 
 def coloured(sign: str, text: str) -> str:
     """The text in the colour of its sign (`+ ~ - !`); pipes see no colour."""
-    return typer.style(text, fg=_COLOURS[sign]) if sign in _COLOURS else text
+    return click.style(text, fg=_COLOURS[sign]) if sign in _COLOURS else text
 
 
 def bold(text: str) -> str:
     """A heading."""
-    return typer.style(text, bold=True)
+    return click.style(text, bold=True)
 
 
 def table(rows: Sequence[Sequence[str]], indent: str = "") -> list[str]:
     """Columns that line up; the last one is as long as it likes."""
     widths = [max(map(width, column)) for column in zip(*rows, strict=True)] if rows else []
     return [
-        indent
-        + "  ".join(
-            [
-                *(padded(cell, width) for cell, width in zip(row[:-1], widths, strict=False)),
-                row[-1],
-            ]
+        (
+            indent
+            + "  ".join(
+                [
+                    *(padded(cell, width) for cell, width in zip(row[:-1], widths, strict=False)),
+                    row[-1],
+                ]
+            )
         ).rstrip()
         for row in rows
     ]
@@ -171,15 +175,22 @@ def duration(seconds: float) -> str:
 
 def _write(text: str) -> None:
     try:
-        typer.echo(text, nl=False, color=_coloured())
+        # In pieces: a reader who goes away in the middle of one long write may go unnoticed.
+        for start in range(0, len(text), _PIECE):
+            _print(text[start : start + _PIECE], sys.stdout)
     except OSError as error:
         raise OutputLost(error) from error
 
 
-def _coloured() -> bool | None:
-    """None = as the stream is: a terminal gets colour, a pipe does not."""
+def _print(text: str, stream: TextIO | None) -> None:
+    if stream is not None:
+        stream.write(_legible(text if _has_colours(stream) else click.unstyle(text), stream))
+
+
+def _has_colours(stream: TextIO) -> bool:
+    """A terminal has, unless it or its owner does not want any."""
     plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
-    return False if plain else None
+    return stream.isatty() and not plain
 
 
 def _legible(text: str, stream: Any) -> str:

@@ -1,0 +1,256 @@
+"""Where a question goes: through the daemon's socket if one runs, else it is answered here."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from azsyncd.cli import connect
+from azsyncd.cli.connect import DEFAULT_SOCKET, ask, ask_daemon, is_running, socket_of
+from azsyncd.errors import AzsyncdError
+
+from .conftest import Azsyncd, Daemon
+
+SOCKETS = [
+    ("", None),
+    ("entra: {}\n", None),
+    ("admin:\n  socket: /x/y.sock\n", "/x/y.sock"),
+    ("admin:\n    socket:   '/x/y y.sock'   # here\nstate: {}\n", "/x/y y.sock"),
+    ('admin:\n  metrics: 127.0.0.1:1\n  socket: "/x/ü.sock"\n', "/x/ü.sock"),
+    ("admin:   # ours\n\n  # socket: /not/this\n  socket: /x/z\n", "/x/z"),
+    ("# admin:\n#   socket: /x/z\nentra: {}\n", None),
+    ("other:\n  socket: /x/z\nadmin:\n  metrics: 127.0.0.1:1\n", None),
+    ("admin:\n  metrics: 127.0.0.1:1\nother:\n  socket: /x/z\n", None),
+]
+
+
+@pytest.mark.parametrize(("text", "path"), SOCKETS)
+def test_the_socket_is_found_without_a_parser(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, path: str | None
+) -> None:
+    """Also in a file that is wrong elsewhere: the daemon still runs with the old one."""
+    monkeypatch.setattr("azsyncd.config.load", lambda _: pytest.fail("the whole file was read"))
+    file = tmp_path / "config.yaml"
+    file.write_text(text)
+    assert socket_of(file) == (Path(path) if path else DEFAULT_SOCKET)
+
+
+@pytest.mark.parametrize(
+    "admin", ["admin: {socket: FOLDER/x.sock}", "admin: &a\n  socket: FOLDER/x.sock"]
+)
+def test_the_rest_is_left_to_the_parser(config: Path, admin: str) -> None:
+    """Flow style, anchors and the like."""
+    text = config.read_text().split("admin:")[0]
+    config.write_text(text + admin.replace("FOLDER", str(config.parent)) + "\n")
+    assert socket_of(config) == config.with_name("x.sock")
+
+
+def test_no_file_is_needed_to_find_the_daemon(tmp_path: Path) -> None:
+    """It is where it always is."""
+    assert socket_of(tmp_path / "nothing.yaml") == DEFAULT_SOCKET
+
+
+def test_a_running_daemon_is_asked(daemon: Daemon, config: Path) -> None:
+    """With what was given, and nothing else."""
+    daemon.operations.history.return_value = [{"at": "now"}]
+    assert is_running(config)
+    assert ask(config, "history", user="jo", target=None, limit=5) == [{"at": "now"}]
+    assert daemon.asked("history") == {"user": "jo", "limit": 5}
+
+
+def test_progress_is_passed_on(daemon: Daemon, config: Path) -> None:
+    """While the daemon works."""
+
+    async def sync(*, by: str, tell: Any, **_: Any) -> dict[str, Any]:
+        tell({"step": "Reading Entra", "done": 1, "total": None})
+        return {"outcome": "converged"}
+
+    daemon.operations.sync = sync
+    told: list[Any] = []
+    assert ask(config, "sync", tell=told.append) == {"outcome": "converged"}
+    assert told == [{"step": "Reading Entra", "done": 1, "total": None}]
+
+
+def test_sudo_says_for_whom(daemon: Daemon, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The daemon believes root alone."""
+    monkeypatch.setenv("SUDO_USER", "jo")
+    daemon.operations.resume.return_value = {"targets": []}
+    ask(config, "resume")
+    by = daemon.operations.resume.await_args.kwargs["by"]
+    assert by.startswith(f"uid {os.getuid()}")
+    assert by.endswith(" for jo") == (os.getuid() == 0)
+
+
+def test_what_only_a_daemon_can_do(azsyncd: Azsyncd) -> None:
+    """How to start one."""
+    said = azsyncd("reload")
+    assert (said.code, said.out) == (1, "")
+    assert "no daemon answers at" in said.err
+    assert "systemctl start azsyncd" in said.err
+
+
+def test_a_socket_that_a_killed_daemon_left_is_no_daemon(config: Path) -> None:
+    """kill -9 leaves the file behind."""
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(config.with_name("admin.sock")))
+    assert not is_running(config)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may do everything")
+def test_a_socket_that_one_may_not_open(daemon: Daemon, config: Path) -> None:
+    """What to do."""
+    config.with_name("admin.sock").chmod(0)
+    with pytest.raises(AzsyncdError, match=r"you may not talk to the daemon .* as root"):
+        ask(config, "status")
+
+
+@contextmanager
+def answering(path: Path, answer: bytes) -> Iterator[None]:
+    """Somebody at the socket who says just this, and hangs up."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        listener.settimeout(5)
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield
+        thread.join()
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        HEAD,
+        HEAD + b'{"progress": {"step": "x", "done": 1, "total": 2}}\n',
+        HEAD + b'{"result": {"outc',
+        b"HTTP/1.1 502 Bad Gateway\r\n\r\n<html>",
+    ],
+)
+def test_an_answer_that_was_cut_off_is_no_answer(config: Path, answer: bytes) -> None:
+    """The daemon was killed in between."""
+    with (
+        answering(config.with_name("admin.sock"), answer),
+        pytest.raises(AzsyncdError, match="the daemon went away before its answer was complete"),
+    ):
+        ask_daemon(config, "status")
+
+
+class Offline:
+    """Stands for the daemon's own `offline`: operations without a daemon."""
+
+    def __init__(self, result: Any) -> None:
+        self.result = result
+        self.asked: dict[str, Any] = {}
+
+    def __call__(self, config: Path) -> Offline:
+        return self
+
+    async def __aenter__(self) -> Offline:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        async def operation(**arguments: Any) -> Any:
+            self.asked = {"operation": name, **arguments}
+            return self.result
+
+        return operation
+
+
+def test_without_a_daemon_it_is_done_right_here(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With who asks, which the socket would have told."""
+    offline = Offline({"outcome": "converged"})
+    monkeypatch.setattr("azsyncd.daemon.offline", offline)
+    monkeypatch.setattr("azsyncd.cli.privileges.step_down", lambda _: None)
+    monkeypatch.setattr("azsyncd.logs.configure", lambda *_: None)
+    assert ask(config, "sync", target="jira", user=None) == {"outcome": "converged"}
+    assert offline.asked.pop("by").startswith(f"uid {os.getuid()}")
+    assert offline.asked == {"operation": "sync", "target": "jira", "tell": None}
+
+
+def test_a_backup_through_the_daemon_is_ours_alone(
+    daemon: Daemon, azsyncd: Azsyncd, tmp_path: Path
+) -> None:
+    """It writes beside its state, where it may; the copy is made here."""
+    (tmp_path / "state").mkdir()
+
+    async def backup(*, file: str) -> dict[str, Any]:
+        assert Path(file).parent == tmp_path / "state"
+        Path(file).write_bytes(b"x" * 1234)
+        return {"file": file, "bytes": 1234}
+
+    daemon.operations.backup = backup
+    said = azsyncd("backup", str(tmp_path / "copy.db"))
+    assert (said.code, said.out) == (0, f"{tmp_path / 'copy.db'}: 1,234 bytes\n")
+    assert (tmp_path / "copy.db").read_bytes() == b"x" * 1234
+    assert stat.S_IMODE((tmp_path / "copy.db").stat().st_mode) == 0o600
+    assert list((tmp_path / "state").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("place", "told"),
+    [
+        ("", "is a directory"),
+        ("config.yaml", "is there already"),
+        ("nowhere/copy.db", "cannot write to"),
+    ],
+)
+def test_a_backup_never_writes_over_anything(
+    daemon: Daemon, azsyncd: Azsyncd, tmp_path: Path, place: str, told: str
+) -> None:
+    """Nor does it leave anything behind."""
+    (tmp_path / "state").mkdir()
+
+    async def backup(*, file: str) -> dict[str, Any]:
+        Path(file).write_bytes(b"x")
+        return {"file": file, "bytes": 1}
+
+    daemon.operations.backup = backup
+    before = sorted(tmp_path.rglob("*"))
+    said = azsyncd("backup", str(tmp_path / place))
+    assert (said.code, said.out) == (1, "")
+    assert told in said.err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_there_is_nothing_to_back_up_before_the_first_sync(
+    azsyncd: Azsyncd, tmp_path: Path
+) -> None:
+    """And no empty state is made for it."""
+    said = azsyncd("backup", str(tmp_path / "copy.db"))
+    assert said.code == 1
+    assert "there is no state at" in said.err
+    assert not (tmp_path / "state").exists()
+
+
+def test_what_is_sent_is_plain_http(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One request a connection; a name that is no name is not passed on."""
+    monkeypatch.setenv("SUDO_USER", "jo\r\nX-Evil: 1")
+    head, _, body = connect._request("pause", {"reason": "Wartung für März"}).partition(b"\r\n\r\n")
+    assert head.splitlines()[0] == b"POST /api/v1/ops/pause HTTP/1.0"
+    assert b"Evil" not in head
+    assert json.loads(body) == {"reason": "Wartung für März"}
