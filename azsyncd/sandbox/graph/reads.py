@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -306,7 +307,7 @@ def _sort(cast: str) -> Sort | None:
 
 def _top(ask: Ask) -> int:
     text = ask.params.get("$top", str(USUAL_ON_A_PAGE))
-    if not text.isdigit() or not 1 <= int(text) <= MOST_ON_A_PAGE:
+    if not re.fullmatch(r"\d{1,3}", text, re.ASCII) or int(text) < 1:
         raise bad_request(
             f"Invalid page size specified: '{text}'. Must be between 1 and {MOST_ON_A_PAGE} "
             "inclusive.",
@@ -320,7 +321,7 @@ def _start(ask: Ask) -> int:
     if not token:
         return 0
     try:
-        return int(base64.urlsafe_b64decode(token).decode().removeprefix("at:"))
+        return max(0, int(base64.urlsafe_b64decode(token).decode().removeprefix("at:")))
     except (binascii.Error, ValueError):
         raise Refused(
             400, "Directory_ExpiredPageToken", "The specified page token value is not valid."

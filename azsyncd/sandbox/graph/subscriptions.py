@@ -221,9 +221,9 @@ class Subscriptions:
     def _end(self, text: object) -> float:
         try:
             moment = datetime.fromisoformat(str(text))
-        except ValueError:
+            ends = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        except (ValueError, OverflowError):
             raise _invalid("expirationDateTime is not a date and time.") from None
-        ends = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
         now = self._tenant.clock.now()
         if ends <= now:
             raise _invalid("Subscription expiration must be in the future.", "ValidationError")

@@ -17,7 +17,7 @@ from azsyncd.entra.credentials import Certificate, ClientSecret, Credential
 from azsyncd.entra.delta import Delta
 from azsyncd.entra.notifications import Doorbell
 from azsyncd.entra.subscriptions import EndpointRefused, SubscriptionExists, Subscriptions
-from azsyncd.errors import CredentialRefused, DeltaExpired, PageExpired
+from azsyncd.errors import CredentialRefused, DeltaExpired, PageExpired, SourceUnavailable
 from azsyncd.http import Limits, Peer
 from azsyncd.model.identities import MemberKind, Page, Seen
 from azsyncd.sandbox.clock import FakeClock
@@ -189,6 +189,41 @@ async def test_claims_challenge_is_met(entra: Entra, client: Client) -> None:
     assert (await walk(client, "users", link))[0] == []
     assert entra.apps.issued == 2
     assert entra.graph.recording.by_status[401] == 1
+
+
+async def test_token_that_ends_in_mid_crawl_is_replaced(
+    entra: Entra, client: Client, clock: FakeClock
+) -> None:
+    """MSAL still believes in it; Graph does not; the page comes all the same."""
+    populate(entra, 450)
+    first = await client.delta.page("users", client.delta.first_url("users"))
+    clock.jump(entra.apps.token_seconds + 1)
+    assert first.next_link
+    assert len((await walk(client, "users", first.next_link))[0]) == 250
+    assert entra.apps.issued == 2
+
+
+async def test_login_service_that_is_down(entra: Entra, client: Client) -> None:
+    """No refusal, and no storm: one question, then a wait."""
+    entra.login.faults.add("error", status=503, retry_after=60, times=None, body={})
+    for _ in range(3):
+        with pytest.raises(SourceUnavailable, match="503"):
+            await walk(client, "users")
+    assert len(entra.login.recording.requests) == 1
+    assert entra.graph.requests == {}
+
+
+async def test_throttled_page_comes_after_the_wait(
+    entra: Entra, client: Client, clock: FakeClock
+) -> None:
+    """Graph's Retry-After is a fraction, and it is kept."""
+    populate(entra, 3)
+    entra.graph.faults.add("throttle", path="/users/delta", retry_after=2.128)
+    entra.graph.faults.add("reset", path="/groups/delta")
+    assert len((await walk(client, "users"))[0]) == 3
+    assert len((await walk(client, "groups"))[0]) == 2
+    assert max(clock.slept) >= 2.128
+    assert entra.graph.recording.early_requests == 0
 
 
 async def test_lost_permission_is_named(entra: Entra, client: Client) -> None:
