@@ -131,6 +131,8 @@ class _Fold:
             row = self.db.execute("SELECT * FROM object WHERE n = ?", (n,)).fetchone()
         if seen.id not in self._newer:
             self._alive(row, kind, seen)
+        elif row["presence"] == Presence.PURGED:
+            return
         if seen.members:
             self._members(int(row["n"]), seen.members)
 
@@ -222,7 +224,7 @@ class _Fold:
         if kind == "group":
             self._group_gone(int(row["n"]), presence)
         elif presence is Presence.PURGED:
-            forget_memberships(self.db, int(row["n"]))
+            self._forget_memberships(int(row["n"]))
 
     def _group_gone(self, n: int, presence: Presence) -> None:
         if presence is Presence.PURGED:
@@ -230,6 +232,16 @@ class _Fold:
                 self.affect(child["child"])
             self.db.execute("DELETE FROM member WHERE parent = ?", (n,))
         self.affect(n)
+
+    def _forget_memberships(self, n: int) -> None:
+        """A user is gone for good: her object id never comes back."""
+        if self.crawling:
+            self.db.execute(
+                "INSERT OR IGNORE INTO member_gone SELECT parent, child FROM member"
+                " WHERE child = ?",
+                (n,),
+            )
+        self.db.execute("DELETE FROM member WHERE child = ?", (n,))
 
     def _members(self, parent: int, members: Iterable[MemberSeen]) -> None:
         for member in members:
@@ -292,7 +304,7 @@ class _Fold:
             if row["kind"] == "group":
                 self._group_gone(row["n"], Presence.PURGED)
             else:
-                forget_memberships(self.db, row["n"])
+                self._forget_memberships(row["n"])
         for cursor in cursors(self.db, self.pass_).values():
             self.db.execute(
                 "INSERT OR REPLACE INTO feed VALUES (?, ?, ?, ?)",
@@ -322,11 +334,6 @@ def set_presence(db: sqlite3.Connection, n: int, presence: Presence, since: floa
         "UPDATE object SET presence = ?, since = coalesce(?, since) WHERE n = ?",
         (presence, since, n),
     )
-
-
-def forget_memberships(db: sqlite3.Connection, n: int) -> None:
-    """A user is gone for good: her object id never comes back."""
-    db.execute("DELETE FROM member WHERE child = ?", (n,))
 
 
 Selected = dict[str, tuple[str, ...]]
