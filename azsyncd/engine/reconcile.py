@@ -12,24 +12,28 @@ slice since the revision) → guard → send, with newer slices planned between 
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import structlog
 
 from azsyncd.clock import Clock
-from azsyncd.engine.apply import Apply, Observer, Stopped
+from azsyncd.engine import consent as consents
+from azsyncd.engine.apply import Apply, Stopped
 from azsyncd.engine.bell import Bell
-from azsyncd.engine.planning import Draft, Planning, batched
+from azsyncd.engine.drafting import Drafting
+from azsyncd.engine.inventory import Inventory
+from azsyncd.engine.pending import settle_pending
+from azsyncd.engine.planning import Draft, Planning
+from azsyncd.engine.steady import Steady
 from azsyncd.errors import TargetError, TargetRefused
-from azsyncd.model.accounts import Account, Capabilities, TargetGroup
-from azsyncd.model.changes import Withheld
-from azsyncd.model.identities import ObjectId
-from azsyncd.model.links import Origin
+from azsyncd.model.accounts import Capabilities
+from azsyncd.model.changes import Change, Withheld
 from azsyncd.operations import Progress, Tell
-from azsyncd.plan.matching import is_ours
 from azsyncd.plan.policy import Mode, Policy
-from azsyncd.state import codec, facts, holds, links, mirror, spill, targets, waiting
+from azsyncd.state import facts, holds, spill, targets
+from azsyncd.state.spill import Planned
 from azsyncd.state.store import Connection, Store, get_meta, set_meta
 from azsyncd.targets.base import Target
 
@@ -37,8 +41,8 @@ log = structlog.get_logger()
 
 DOWN_BACK_OFF = (5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 REFUSED_BACK_OFF = (60.0, 300.0, 900.0, 3600.0)
-INVENTORY_BATCH = 500
-SETTLE_LATER = 60.0
+MOST_SEEN = 1000
+"""So many revisions are remembered with the moment at which they came, for the lag."""
 
 
 @dataclass(slots=True)
@@ -59,13 +63,17 @@ class TargetState:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What one turn did."""
+    """What one turn did. `stopped`: why it ended before all was written ("" = it was)."""
 
     done: dict[str, int] = field(default_factory=dict)
-    failed: list[tuple[object, str, str, str, str]] = field(default_factory=list)
+    failed: list[tuple[Change, str, str, str, str]] = field(default_factory=list)
     held: int = 0
     stopped: str = ""
     run: str = ""
+
+
+class _LeftOff(Exception):
+    """Somebody asked to stop in the middle of reading or planning: nothing is lost by it."""
 
 
 class Reconcile:
@@ -85,7 +93,6 @@ class Reconcile:
         signed_in_as: Callable[[], frozenset[str]],
         signs_in_as: Callable[[str, str | None], None],
         mirror_revision: Callable[[], int],
-        observe: Callable[[str, Observer], Observer] | None = None,
     ) -> None:
         self.target = target
         self.policy = policy
@@ -93,16 +100,18 @@ class Reconcile:
         self.bell = Bell(clock)
         self.state = TargetState()
         self.capabilities: Capabilities | None = None
+        self._clock = Steady(clock)
         self.planning = Planning(
             t,
             policy,
             target.dialect,
             instance=instance,
-            clock=clock,
+            clock=self._clock,
             signed_in_as=signed_in_as,
         )
+        self._drafting = Drafting(self.planning, store, self.window_start)
         self._store = store
-        self._clock = clock
+        self._wall = clock
         self._instance = instance
         self._policy_digest = policy_digest
         self._concurrency = concurrency
@@ -111,15 +120,18 @@ class Reconcile:
         self._busy = asyncio.Lock()
         self._stop = False
         self._interrupt = False
+        self._contact = consents.ContactClock(clock)
         self._seen_at: dict[int, float] = {}
+        self._drafted: list[tuple[int, float | None]] = []  # (spilled after, seen at), ascending
         self._observe_write: Callable[[str, str, float | None], None] = lambda c, o, s: None
-        self._prompt_full = False
 
     # Asked from outside ---------------------------------------------------------------------------
 
     def advanced(self, revision: int, seen_at: float) -> None:
         """The mirror moved on; `seen_at` (monotonic) is when we could know of it."""
         self._seen_at[revision] = seen_at
+        if len(self._seen_at) > MOST_SEEN:  # down for long: the oldest says how far behind we are
+            del self._seen_at[sorted(self._seen_at)[1]]
         if self.state.behind_since is None:
             self.state.behind_since = seen_at
         self.bell.ring("mirror")
@@ -141,19 +153,16 @@ class Reconcile:
     # The loop -------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Keep the target equal for ever."""
+        """Keep the target equal until `stop`."""
         failures = 0
         while not self._stop:
             self.bell.answer()
             try:
-                await self.turn(cause="+".join(["daemon"]))
-                failures = 0
-                delay = await self._idle_seconds()
+                report = await self.turn(cause="daemon")
             except TargetRefused as error:
                 self._trouble("refused", error)
-                delay = REFUSED_BACK_OFF[min(failures, len(REFUSED_BACK_OFF) - 1)]
+                await self._back_off(REFUSED_BACK_OFF[min(failures, len(REFUSED_BACK_OFF) - 1)])
                 failures += 1
-                await self._back_off(delay)
                 continue
             except TargetError as error:
                 self._trouble("down", error)
@@ -162,8 +171,9 @@ class Reconcile:
                 failures += 1
                 await self._back_off(max(getattr(error, "retry_after", None) or 0.0, delay))
                 continue
+            failures = 0
             if not self._stop:
-                await self.bell.wait(delay)
+                await self.bell.wait(await self._idle_seconds(report.stopped))
 
     async def _back_off(self, seconds: float) -> None:
         """Wait, whatever the mirror does meanwhile; an operator may cut it short."""
@@ -174,18 +184,23 @@ class Reconcile:
                 if reasons - {"mirror"}:
                     return
 
-    async def _idle_seconds(self) -> float | None:
-        due = await self._store.read(lambda db: facts.next_due(db, self.t))
-        paused = await self._store.read(lambda db: targets.get(db, self.t).paused)
-        until = paused.get("until") if paused else None
-        moments = [moment for moment in (due, until) if moment is not None]
-        if not moments:
+    async def _idle_seconds(self, stopped: str) -> float | None:
+        """How long to wait if nobody rings: until somebody is due, or the pause ends."""
+        if stopped == "paused":
+            row = await self._store.read(lambda db: targets.get(db, self.t))
+            until = row.paused.get("until") if row.paused else None
+            return None if until is None else max(0.5, until - self._wall.now())
+        if stopped == "first_contact":
+            return self._contact.EVERY
+        if stopped == "no_mirror":
             return None
-        return max(0.5, min(moments) - self._clock.now())
+        due = await self._store.read(lambda db: facts.next_due(db, self.t))
+        return None if due is None else max(0.5, due - self._clock.now())
 
     def _trouble(self, state: str, error: TargetError) -> None:
+        """Availability is logged on the edge: first failure, recovery; between them a state."""
         if self.state.state != state:
-            self.state.since = self._clock.now()
+            self.state.since = self._wall.now()
             event = "target.refused" if state == "refused" else "target.unavailable"
             log.warning(event, target=self.target.name, error=error.message, hint=error.hint)
         self.state.state, self.state.detail = state, error.message
@@ -194,10 +209,10 @@ class Reconcile:
 
     def _well(self, state: str) -> None:
         if self.state.state in ("down", "refused"):
-            seconds = self._clock.now() - (self.state.since or self._clock.now())
+            seconds = self._wall.now() - (self.state.since or self._wall.now())
             log.info("target.available", target=self.target.name, after_seconds=round(seconds, 1))
         if self.state.state != state:
-            self.state.since = self._clock.now()
+            self.state.since = self._wall.now()
         self.state.state, self.state.detail, self.state.hint = state, "", ""
 
     # A turn ---------------------------------------------------------------------------------------
@@ -214,24 +229,35 @@ class Reconcile:
         first contact (rule 26). Raises TargetError."""
         async with self._busy:
             self._interrupt = False
-            row = await self._store.read(lambda db: targets.get(db, self.t))
-            if self._paused(row):
-                self._well("paused")
-                return Report(stopped="paused")
-            if self._mirror_revision() == 0:
-                return Report(stopped="no_mirror")
-            await self.prepare()
-            if self.policy.mode is not Mode.REPORT:
-                await self._settle_pending()
-            due = full or row.full_due or row.policy != self._policy_digest
-            if due or row.inventory == 0:
-                await self.prepare(anew=True)
-                await self._mark_full_due()
-                await self.take_inventory(tell)
-                due = True
-            elif self.state.reached == 0:
-                self.state.reached = row.revision
-            return await self._work(row, full=due, cause=cause, consent=consent, tell=tell)
+            try:
+                return await self._turn(cause, consent, full, tell)
+            except _LeftOff:
+                return Report(stopped="asked")
+            finally:
+                self.state.step = ""
+
+    async def _turn(self, cause: str, consent: bool, full: bool, tell: Tell | None) -> Report:
+        row = await self._store.read(lambda db: targets.get(db, self.t))
+        if self._paused(row):
+            self._well("paused")
+            return Report(stopped="paused")
+        if self._mirror_revision() == 0:
+            return Report(stopped="no_mirror")
+        self._note_lag(row.revision)
+        due = full or row.full_due or row.inventory == 0 or row.policy != self._policy_digest
+        waits = row.first_contact in ("open", "rejected") and not (consent or full)
+        if waits and due and self._contact.fresh:
+            self._say_contact(row.first_contact)
+            return Report(stopped="first_contact")
+        await self.prepare(anew=due)  # a full sync reads everything afresh, abilities too
+        if self.policy.mode is not Mode.REPORT:
+            await settle_pending(self.target, self.t, self._store, self._clock, self._instance)
+        if due:
+            await self._store.write(lambda db: targets.update(db, self.t, full_due=1))
+            await self.take_inventory(tell)
+        elif self.state.reached == 0:
+            self.state.reached = row.revision
+        return await self._work(row.revision, due, cause, consent, tell)
 
     async def look(self, *, anew: bool = False, tell: Tell | None = None) -> None:
         """Probe, and read what stands there if that never happened, or `anew`. Nothing is written
@@ -248,7 +274,7 @@ class Reconcile:
             self.target,
             self.policy,
             store,
-            self._clock,
+            self._wall,
             t=self.t,
             instance=self._instance,
             policy_digest=self._policy_digest,
@@ -257,6 +283,7 @@ class Reconcile:
             signs_in_as=lambda name, account: None,
             mirror_revision=self._mirror_revision,
         )
+        twin._clock.not_before(self._clock.now())
         twin.capabilities = self.capabilities
         if self.capabilities is not None:
             twin.planning.capabilities = self.capabilities
@@ -265,18 +292,21 @@ class Reconcile:
     async def rehearse(self, tell: Tell | None = None) -> Draft:
         """Plan everything into the spill, guarded; nothing is sent."""
         await self._store.write(lambda db: spill.clear(db, self.t))
-        draft = await self._draft(full=True, since=0, tell=tell)
-        await self._judge(draft)
+        draft = await self._drafting.everything(self._mirror_revision(), self._step(tell))
+        await self._drafting.judge(draft)
         return draft
 
     def _paused(self, row: targets.TargetRow) -> bool:
         if row.paused is None:
             return False
         until = row.paused.get("until")
-        return until is None or until > self._clock.now()
+        return until is None or until > self._wall.now()
 
-    async def _mark_full_due(self) -> None:
-        await self._store.write(lambda db: targets.update(db, self.t, full_due=1))
+    def _note_lag(self, reached: int) -> None:
+        """After a start, nobody has told when the changes that are still owed were seen."""
+        if reached < self._mirror_revision() and not self._seen_at:
+            self._seen_at[self._mirror_revision()] = self._clock.monotonic()
+            self.state.behind_since = self._clock.monotonic()
 
     async def prepare(self, *, anew: bool = False) -> Capabilities:
         """Ask what the product can do, and whether it is the one that we know (rule 25); once, or
@@ -302,179 +332,87 @@ class Reconcile:
                 f"check its url; azsyncd target rebind {self.target.name} gives up the old one",
                 target=self.target.name,
             )
+        latest = await self._store.read(lambda db: holds.latest_spent(db, self.t))
+        self._clock.not_before(latest)
         self.capabilities = self.planning.capabilities = capabilities
         self._signs_in_as(self.target.name, capabilities.signed_in_as)
         return capabilities
 
-    # Reading the target ---------------------------------------------------------------------------
+    # Steps ----------------------------------------------------------------------------------------
 
-    def _tell(self, tell: Tell | None, step: str, done: int, total: int | None) -> None:
-        self.state.step, self.state.done, self.state.total = step, done, total
-        if tell is not None:
-            tell(Progress(step=f"{self.target.name}: {step}", done=done, total=total))
+    def _step(self, tell: Tell | None) -> Callable[[str, int, int | None], None]:
+        """A step's progress, and the place at which long work is left off when somebody asks."""
+
+        def step(name: str, done: int, total: int | None) -> None:
+            self.state.step, self.state.done, self.state.total = name, done, total
+            if tell is not None:
+                tell(Progress(step=f"{self.target.name}: {name}", done=done, total=total))
+            if name != "writing" and self._asked():
+                raise _LeftOff
+
+        return step
+
+    def _asked(self) -> bool:
+        return self._stop or self._interrupt
 
     async def take_inventory(self, tell: Tell | None = None) -> None:
         """Read what stands there: accounts, groups, and the members of the groups that matter."""
         self._well("working")
         capabilities = await self.prepare()
-        row = await self._store.read(lambda db: targets.get(db, self.t))
-        number = row.inventory + 1
-        count = 0
-        batch: list[Account] = []
-
-        async def keep() -> None:
-            accounts = tuple(batch)
-            batch.clear()
-            await self._store.write(lambda db: _keep_accounts(db, self.t, accounts, number))
-
-        async for account in self.target.accounts():
-            batch.append(account)
-            count += 1
-            if len(batch) >= INVENTORY_BATCH:
-                await keep()
-                self._tell(tell, "reading accounts", count, None)
-        await keep()
-        groups: list[TargetGroup] = []
-        async for group in self.target.groups():
-            groups.append(group)
-            if len(groups) >= INVENTORY_BATCH:
-                await self._keep_groups(groups, number)
-        await self._keep_groups(groups, number)
-        await self._store.write(self.planning.learn_groups)
-        wanted = await self._store.read(
-            lambda db: targets.groups_to_read(db, self.t, capabilities.admin_groups)
-        )
-        await self._read_members(wanted, number, tell)
-        await self._store.write(
-            lambda db: targets.close_inventory(
-                db, self.t, number, self._clock.now(), complete=capabilities.lists_all_accounts
-            )
-        )
-        log.info("inventory.completed", target=self.target.name, accounts=count)
-
-    async def _keep_groups(self, groups: list[TargetGroup], number: int) -> None:
-        found = tuple(groups)
-        groups.clear()
-        await self._store.write(lambda db: _keep_groups(db, self.t, found, number))
-
-    async def _read_members(
-        self, groups: list[TargetGroup], number: int, tell: Tell | None
-    ) -> None:
-        done: set[str] = set()
-        portion: list[tuple[str, tuple[str, ...]]] = []
-        size = 0
-
-        async def keep() -> None:
-            found = tuple(portion)
-            portion.clear()
-            await self._store.write(lambda db: _keep_members(db, self.t, found, number))
-
-        async for key, members in self.target.members(groups):
-            portion.append((key, tuple(members)))
-            size += len(members)
-            if key not in done:
-                done.add(key)
-                self._tell(tell, "reading memberships", len(done), len(groups))
-            if size >= 5000:
-                await keep()
-                size = 0
-        await keep()
-        read = [group.key or "" for group in groups if group.key in done]
-        await self._store.write(lambda db: targets.members_read(db, self.t, read, number))
-
-    async def _settle_pending(self) -> None:
-        """Creates whose answer is unknown: look up the *sent* name (rule 18)."""
-        for n, object_id, kind, sent in await self._store.read(
-            lambda db: links.pending(db, self.t)
-        ):
-            if kind == "user":
-                await self._settle_account(n, object_id, codec.account_of(sent))
-            else:
-                await self._settle_group(n, codec.group_of(sent))
-
-    async def _settle_account(self, n: int, object_id: ObjectId, sent: Account | None) -> None:
-        found = await self.target.find_account(sent.username) if sent else None
-        now = self._clock.now()
-
-        def settle(db: Connection) -> None:
-            if found is not None and sent is not None:
-                a = targets.put_account(db, self.t, found)
-                owner = db.execute("SELECT n FROM link WHERE a = ? AND n != ?", (a, n)).fetchone()
-                if owner is None and is_ours(sent, found, object_id, self._instance):
-                    links.settle_account(db, self.t, n, a, Origin.CREATED, sent)
-                    waiting.make_due(db, self.t, n, now)
-                    return
-            links.drop(db, self.t, n)
-            waiting.make_due(db, self.t, n, now)
-
-        await self._store.write(settle)
-        log.info("pending.settled", target=self.target.name, object_id=object_id)
-
-    async def _settle_group(self, n: int, sent: TargetGroup | None) -> None:
-        found = await self.target.find_group(sent.name) if sent else None
-        now = self._clock.now()
-
-        def settle(db: Connection) -> None:
-            owner = None
-            if found is not None:
-                g = targets.put_group(db, self.t, found)
-                owner = db.execute("SELECT n FROM link WHERE g = ? AND n != ?", (g, n)).fetchone()
-                if owner is None:
-                    links.settle_group(db, self.t, n, g, Origin.CREATED)
-            if found is None or owner is not None:
-                links.drop(db, self.t, n)
-            waiting.make_due(db, self.t, n, now)
-
-        await self._store.write(settle)
+        await Inventory(
+            self.target,
+            self.t,
+            self._store,
+            self._clock,
+            self.planning,
+            capabilities,
+            self._step(tell),
+        ).take()
 
     # Planning and sending -------------------------------------------------------------------------
 
     async def _work(
-        self, row: targets.TargetRow, *, full: bool, cause: str, consent: bool, tell: Tell | None
+        self, since: int, full: bool, cause: str, consent: bool, tell: Tell | None
     ) -> Report:
         run = await self._store.write(_next_run)
-        behind = row.revision < self._mirror_revision()
-        self._well("working" if full or behind else "idle")
+        if full or since < self._mirror_revision():
+            self._well("working")
         await self._store.write(lambda db: spill.clear(db, self.t))
-        draft = await self._draft(full=full, since=row.revision, tell=tell)
-        meets = await self._store.read(lambda db: self.planning.first_contact(db, draft))
-        if meets and not await self._first_contact(draft, consent=consent):
-            return Report(stopped="first_contact")
-        held = await self._judge(draft)
-        if not full and not await self._store.read(lambda db: spill.counts(db, self.t)):
-            await self._advance(draft.upto, full=False)
-            self._well("idle")
-            return Report(held=held, run=run)
-        counts = await self._store.read(lambda db: spill.counts(db, self.t))
-        total = sum(counts.values())
-        if self.policy.mode in (Mode.REPORT, Mode.MANUAL):
+        self._drafted.clear()
+        draft = await self._draft(since, full, tell)
+        if self.policy.mode is Mode.REPORT:
             await self._store.write(lambda db: spill.hold_all(db, self.t, Withheld.MODE))
             await self._advance(draft.upto, full=full)
-            self._well("idle")
-            return Report(held=held, run=run, stopped="mode")
+            return Report(run=run, stopped="mode")
+        if not await self._may_contact(consent):
+            return Report(stopped="first_contact")
+        held = await self._judge(draft)
+        counts = await self._store.read(lambda db: spill.counts(db, self.t))
+        if not counts and not full:
+            await self._advance(draft.upto, full=False)
+            return Report(held=held, run=run)
         self._well("working")
         apply = self._apply(run, cause)
-        sent = 0
+        step, sent, total = self._step(tell), 0, sum(counts.values())
 
         def progress(count: int) -> None:
             nonlocal sent
             sent += count
-            self._tell(tell, "writing", sent, max(total, sent))
+            step("writing", sent, max(total, sent))
 
-        self._tell(tell, "writing", 0, total)
+        step("writing", 0, total)
         upto = draft.upto
         while (stopped := await apply.send(upto, progress)) is Stopped.NEWER:
-            newer = await self._draft(full=False, since=upto, tell=None)
+            newer = await self._draft(upto, False, None)
             held += await self._judge(newer)
             upto = newer.upto
+        done, failed = apply.tally.done, list(apply.tally.failed)
         if stopped is Stopped.ASKED:
-            return Report(apply.tally.done, list(apply.tally.failed), held, "asked", run)
+            return Report(done, failed, held, "asked", run)
         await self._advance(upto, full=full)
-        self.state.step = ""
-        self._well("idle")
-        if apply.tally.done:
-            log.info("run.completed", target=self.target.name, run=run, **apply.tally.done)
-        return Report(apply.tally.done, list(apply.tally.failed), held, "", run)
+        if done:
+            log.info("run.completed", target=self.target.name, run=run, **done)
+        return Report(done, failed, held, "", run)
 
     def _apply(self, run: str, cause: str) -> Apply:
         assert self.capabilities is not None
@@ -489,150 +427,91 @@ class Reconcile:
             run=run,
             cause=cause,
             concurrency=self._concurrency,
-            guard_now=self.guard_now,
             current=self._mirror_revision,
-            stopping=lambda: self._stop or self._interrupt,
+            stopping=self._asked,
             observe=self._observed,
         )
 
-    def _observed(self, change: object, outcome: str, seconds: float) -> None:
-        kind = str(getattr(change, "kind", ""))
-        since = (
-            None
-            if self.state.behind_since is None
-            else (self._clock.monotonic() - self.state.behind_since)
-        )
-        self._observe_write(kind, outcome, since)
-
-    async def _draft(self, *, full: bool, since: int, tell: Tell | None) -> Draft:
-        """Plan everything, or the slice since a revision, into the spill."""
-        if not self.planning.ready:
-            await self._store.write(self.planning.learn_groups)
-            fresh = True
+    async def _draft(self, since: int, full: bool, tell: Tell | None) -> Draft:
+        if full:
+            draft = await self._drafting.everything(self._mirror_revision(), self._step(tell))
         else:
-            fresh = False
-        if not full:
-            return await self._store.write(lambda db: self.draft_slice(db, since, fresh=fresh))
-        draft = Draft(self.t, True, self._mirror_revision())
-        numbers = await self._store.read(lambda db: facts.every(db, "group"))
-        for batch in batched(numbers):
-            await self._store.write(lambda db, b=batch: self._draft_groups(db, draft, b))  # type: ignore[misc]
-        users = await self._store.read(lambda db: facts.every(db, "user"))
-        for batch in batched(users):
-            await self._store.write(lambda db, b=batch: self._claim_users(db, b))  # type: ignore[misc]
-        done = 0
-        for batch in batched(users):
-            await self._store.write(lambda db, b=batch: self._draft_users(db, draft, b))  # type: ignore[misc]
-            done += len(batch)
-            self._tell(tell, "planning", done, len(users))
-        await self._store.write(lambda db: self._finish_draft(db, draft))
+            draft = await self._drafting.since(since)
+        seen = [at for r, at in self._seen_at.items() if since < r <= draft.upto]
+        self._drafted.append((draft.after, min(seen, default=None)))
         return draft
 
-    def _draft_groups(self, db: Connection, draft: Draft, batch: list[int]) -> None:
-        self.planning.draft_groups(db, draft, batch)
-
-    def _claim_users(self, db: Connection, batch: list[int]) -> None:
-        self.planning.claim_users(db, batch, self.planning.desk(db))
-
-    def _draft_users(self, db: Connection, draft: Draft, batch: list[int]) -> None:
-        self.planning.draft_users(db, draft, batch, self.planning.desk(db))
-
-    def _finish_draft(self, db: Connection, draft: Draft) -> None:
-        self.planning.draft_foreign(db, draft)
-        self.planning.flush_renames(db, draft)
+    def _observed(self, planned: Planned, outcome: str) -> None:
+        """From the notification or poll that showed the change to the answer; None: nothing that
+        Entra said lately (drift, a retry)."""
+        place = bisect_left(self._drafted, planned.seq, key=lambda pair: pair[0]) - 1
+        seen = self._drafted[max(0, place)][1] if self._drafted else None
+        since = None if seen is None else self._clock.monotonic() - seen
+        self._observe_write(planned.change.kind.value, outcome, since)
 
     def draft_slice(self, db: Connection, since: int, *, fresh: bool) -> Draft:
         """Plan the slice since a revision in the caller's transaction."""
-        draft = Draft(self.t, False, mirror.revision(db))
-        self.planning.draft_slice(db, draft, since, fresh_index=fresh)
-        return draft
+        return self._drafting.slice(db, since, fresh=fresh)
 
     def draft_everything(self, db: Connection) -> Draft:
         """Plan everything in the caller's transaction (for a dry run, which rolls it back)."""
-        spill.clear(db, self.t)
-        self.planning.learn_groups(db)
-        draft = Draft(self.t, True, mirror.revision(db))
-        self.planning.draft_groups(db, draft, facts.every(db, "group"))
-        desk = self.planning.desk(db)
-        users = facts.every(db, "user")
-        for batch in batched(users):
-            self.planning.claim_users(db, batch, desk)
-        for batch in batched(users):
-            self.planning.draft_users(db, draft, batch, desk)
-        self._finish_draft(db, draft)
-        self.planning.judge(db, draft, self.window_start())
-        return draft
+        return self._drafting.whole(db)
 
     async def _judge(self, draft: Draft) -> int:
-        start = self.window_start()
-        held = await self._store.write(lambda db: self.planning.judge(db, draft, start))
+        held = await self._drafting.judge(draft)
+        if self.policy.mode is Mode.MANUAL:
+            now = self._clock.now()
+            held += await self._store.write(lambda db: consents.hold_manual(db, self.t, now))
         if held:
             log.warning("hold.opened", target=self.target.name, changes=held)
         return held
 
     def window_start(self) -> float:
-        """Since when spent allowance counts, by the guard's clock."""
-        return self.guard_now() - self.policy.guard.window
+        """Since when spent allowance counts, by a clock that nobody sets (I11)."""
+        return self._clock.now() - self.policy.guard.window
 
-    def guard_now(self) -> float:
-        """The guard's clock: wall time at start-up, then time that really passed, so that a
-        jumping clock neither frees allowance nor locks it (I11)."""
-        if self._guard_base is None:
-            self._guard_base = self._clock.now() - self._clock.monotonic()
-        return self._guard_base + self._clock.monotonic()
+    # First contact --------------------------------------------------------------------------------
 
-    _guard_base: float | None = None
-
-    async def _first_contact(self, draft: Draft, *, consent: bool) -> bool:
+    async def _may_contact(self, consent: bool) -> bool:
         """Rule 26: one hold with the counts; `sync`, `apply` or `approve` is the consent."""
         now = self._clock.now()
-        row = await self._store.read(lambda db: targets.get(db, self.t))
-        counts = await self._store.read(lambda db: spill.counts(db, self.t))
-        if consent or row.first_contact == "consented":
-            await self._store.write(lambda db: self._consent(db))
+
+        def settle(db: Connection) -> str:
+            if not consents.meets(db, self.t):
+                return "go"
+            state = targets.get(db, self.t).first_contact
+            if state == "consented" or (consent and state != "rejected"):
+                consents.give(db, self.t, now)
+                return "go"
+            consents.ask(db, self.t, now)
+            return targets.get(db, self.t).first_contact
+
+        answer = await self._store.write(settle)
+        if answer == "go":
             return True
+        self._contact.asked()
+        self._say_contact(answer)
+        return False
 
-        def ask(db: Connection) -> None:
-            standing = holds.standing(db, self.t, holds.FIRST_CONTACT)
-            if standing is not None and standing.payload.get("counts") != counts:
-                db.execute("UPDATE hold SET state = 'gone' WHERE id = ?", (standing.id,))
-                standing = None
-            if standing is None:
-                text = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
-                payload = {"counts": counts, "items": sum(counts.values())}
-                holds.open_hold(
-                    db, self.t, holds.FIRST_CONTACT, f"first contact: {text}", now, (), payload
-                )
-            spill.hold_all(db, self.t, Withheld.FIRST_CONTACT)
-            targets.update(db, self.t, first_contact="open")
-
-        await self._store.write(ask)
+    def _say_contact(self, answer: str) -> None:
         self._well("first_contact")
         self.state.detail = "what stands there would be adopted or changed"
         self.state.hint = "azsyncd plan shows it; azsyncd sync, or approve, is the consent"
-        log.warning("hold.opened", target=self.target.name, kind=holds.FIRST_CONTACT)
-        return False
-
-    def _consent(self, db: Connection) -> None:
-        """Everything of this plan was seen and agreed to: it spends no allowance."""
-        db.execute("UPDATE planned SET free = 1 WHERE t = ? AND held IS NULL", (self.t,))
-        db.execute(
-            "UPDATE hold SET state = 'approved', decided_at = coalesce(decided_at, ?)"
-            " WHERE t = ? AND kind = ? AND state = 'open'",
-            (self._clock.now(), self.t, holds.FIRST_CONTACT),
-        )
-        targets.update(db, self.t, first_contact="done")
+        if answer == "rejected":
+            self.state.detail = "the first contact was rejected: nothing is written"
+            self.state.hint = "azsyncd holds lists it; azsyncd release lets it be asked again"
 
     async def _advance(self, revision: int, *, full: bool) -> None:
         """Everybody is right, or waits with a reason."""
-        now = self._clock.now()
+        now = self._wall.now()
 
         def advance(db: Connection) -> None:
             columns: dict[str, object] = {"revision": revision, "success_at": now}
             if full:
                 columns |= {"full_due": 0, "policy": self._policy_digest}
-                if targets.get(db, self.t).first_contact in ("new", "open"):
+                if self.policy.mode is not Mode.REPORT:
                     columns["first_contact"] = "done"
+                    holds.close_standing(db, self.t, holds.FIRST_CONTACT, "gone")
             targets.update(db, self.t, **columns)
             holds.prune_spent(db, self.t, self.window_start())
 
@@ -642,26 +521,10 @@ class Reconcile:
         for old in [r for r in self._seen_at if r <= revision]:
             del self._seen_at[old]
         self.state.behind_since = min(self._seen_at.values(), default=None)
+        self._well("idle")
 
 
 def _next_run(db: Connection) -> str:
     number = int(get_meta(db, "run", 0)) + 1
     set_meta(db, "run", number)
     return f"r{number}"
-
-
-def _keep_accounts(db: Connection, t: int, accounts: tuple[Account, ...], number: int) -> None:
-    for account in accounts:
-        targets.put_account(db, t, account, number)
-
-
-def _keep_groups(db: Connection, t: int, groups: tuple[TargetGroup, ...], number: int) -> None:
-    for group in groups:
-        targets.put_group(db, t, group, number)
-
-
-def _keep_members(
-    db: Connection, t: int, found: tuple[tuple[str, tuple[str, ...]], ...], number: int
-) -> None:
-    for key, members in found:
-        targets.put_members(db, t, key, members, number)

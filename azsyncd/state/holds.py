@@ -129,6 +129,25 @@ def standing(db: sqlite3.Connection, t: int | None, kind: str) -> Hold | None:
     return None if row is None else _hold(row)
 
 
+def restate(db: sqlite3.Connection, hold: int, detail: str, payload: Mapping[str, Any]) -> None:
+    """The counts of an open hold, as they are now."""
+    db.execute(
+        "UPDATE hold SET detail = ?, payload = ? WHERE id = ?",
+        (detail, codec.dump(dict(payload)), hold),
+    )
+
+
+def close_standing(
+    db: sqlite3.Connection, t: int | None, kind: str, state: str, now: float | None = None
+) -> None:
+    """End the open holds of a kind: approved by what somebody asked for, or gone."""
+    db.execute(
+        "UPDATE hold SET state = ?, decided_at = coalesce(decided_at, ?)"
+        " WHERE t IS ? AND kind = ? AND state = 'open'",
+        (state, now, t, kind),
+    )
+
+
 def items(db: sqlite3.Connection, hold: int) -> list[sqlite3.Row]:
     """A hold's items with the names of object and group."""
     return db.execute(

@@ -46,6 +46,12 @@ def get(db: sqlite3.Connection, t: int, n: int) -> sqlite3.Row | None:
     return row
 
 
+def any_settled(db: sqlite3.Connection, t: int) -> bool:
+    """Whether anything in this target is linked."""
+    sql = "SELECT 1 FROM link WHERE t = ? AND state != 'pending' LIMIT 1"
+    return db.execute(sql, (t,)).fetchone() is not None
+
+
 def owner_of(db: sqlite3.Connection, t: int, key: str | None) -> ObjectId | None:
     """Whose account it is."""
     row = db.execute(

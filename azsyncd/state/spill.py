@@ -157,6 +157,20 @@ def outstanding(db: sqlite3.Connection, t: int, upto: int) -> Counter[tuple[str,
     return found
 
 
+def unheld(db: sqlite3.Connection, t: int, after: int, limit: int) -> list[Planned]:
+    """The next changes, in the order in which they were planned, that would be sent."""
+    found = db.execute(
+        "SELECT * FROM planned WHERE t = ? AND held IS NULL AND seq > ? ORDER BY seq LIMIT ?",
+        (t, after, limit),
+    )
+    return [_planned(row) for row in found]
+
+
+def free_all(db: sqlite3.Connection, t: int) -> None:
+    """A person agreed to all that would be sent: it spends no allowance."""
+    db.execute("UPDATE planned SET free = 1 WHERE t = ? AND held IS NULL", (t,))
+
+
 def hold_steps(db: sqlite3.Connection, t: int, numbers: Iterable[int], reason: str) -> None:
     """Withhold the detours of renames that are withheld."""
     db.executemany(

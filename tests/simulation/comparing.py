@@ -23,7 +23,8 @@ def _of(world: World, name: str, want: Expected) -> list[str]:
     names = [account.username.lower() for account in product.held.values()]
     found += [f"two accounts are called {n}" for n in set(names) if names.count(n) > 1]
     keys: dict[str, str] = {}
-    disputed = {p.username for p in want.people.values() if contested(world, want, p)}
+    waiting = {p.id for p in want.people.values() if contested(world, want, p)}
+    disputed = {n for n, ids in world.watch.names.items() if ids & waiting}
     wanted_names = {person.username for person in want.people.values()}
     for person in want.people.values():
         account = product.account(person.username)
@@ -34,7 +35,8 @@ def _of(world: World, name: str, want: Expected) -> list[str]:
         found += _person(world, name, person, account)
     for account in product.held.values():
         foreign = account.username in world.foreign
-        if account.active and account.username not in wanted_names and not foreign:
+        known = foreign or account.username in wanted_names or account.username in disputed
+        if account.active and not known:
             found.append(f"{account.username} should not be active")
     for group, ids in want.members.items():
         if len(world.watch.group_names.get(group, ())) > 1:

@@ -146,7 +146,9 @@ class History:
         elif what == 2:
             tenant.update(user, displayName=f"Name {self.random.randrange(1000)}")
         elif what == 3:
-            tenant.update(user, userPrincipalName=f"new{self.random.randrange(30)}@fabrikam.example")
+            tenant.update(
+                user, userPrincipalName=f"new{self.random.randrange(30)}@fabrikam.example"
+            )
         elif what == 4:
             self._swap(user, self._user())
         else:
@@ -243,7 +245,9 @@ class History:
         feeds = self.world.feeds
         what = self.random.randrange(6)
         if what == 0:
-            feeds.expire(style=self.random.choice(("sync_state_not_found", "resync_required", "gone")))
+            feeds.expire(
+                style=self.random.choice(("sync_state_not_found", "resync_required", "gone"))
+            )
         elif what == 1:
             feeds.kill_next_links()
         elif what == 2:
@@ -339,4 +343,3 @@ class History:
 
 def _with(account: Account, **values: object) -> Account:
     return replace(account, **values)  # type: ignore[arg-type]
-

@@ -1,0 +1,102 @@
+"""What a person must agree to before anything is sent: a first contact, and everything in `manual`
+mode (rules 26 and 40).
+
+target.first_contact:  new ─► open (a hold with the counts) ─► consented ─► done
+                        └──────── nothing stands there that would change ─────┘
+                              └─► rejected ─► (release) new
+`consented` lasts until the whole plan is written, across crashes: all of it was agreed to, and
+spends no allowance.
+"""
+
+from __future__ import annotations
+
+import structlog
+
+from azsyncd.clock import Clock
+from azsyncd.model.changes import Kind, Withheld
+from azsyncd.plan.order import is_step
+from azsyncd.state import holds, links, spill, targets
+from azsyncd.state.store import Connection
+
+log = structlog.get_logger()
+
+MANUAL = "manual"
+"""The kind of a hold of `mode: manual`."""
+
+_PORTION = 1000
+
+
+def meets(db: Connection, t: int) -> bool:
+    """Whether this plan would adopt or change what stands there, in a target without links, or is
+    the one that was agreed to."""
+    row = targets.get(db, t)
+    if row.first_contact == "done":
+        return False
+    if row.first_contact == "consented":
+        return True
+    if links.any_settled(db, t):
+        return False
+    kinds = spill.counts(db, t)
+    return Kind.ADOPT in kinds or Kind.ADOPT_GROUP in kinds
+
+
+def give(db: Connection, t: int, now: float) -> None:
+    """Everything of this plan was seen and agreed to: it spends no allowance."""
+    spill.free_all(db, t)
+    holds.close_standing(db, t, holds.FIRST_CONTACT, "approved", now)
+    targets.update(db, t, first_contact="consented")
+
+
+def ask(db: Connection, t: int, now: float) -> None:
+    """One hold with the counts, kept up to date while it waits."""
+    counts = spill.counts(db, t)
+    spill.hold_all(db, t, Withheld.FIRST_CONTACT)
+    if targets.get(db, t).first_contact == "rejected":
+        return
+    text = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
+    detail = f"first contact: {text}"
+    payload = {"counts": counts, "items": sum(counts.values())}
+    standing = holds.standing(db, t, holds.FIRST_CONTACT)
+    if standing is None:
+        holds.open_hold(db, t, holds.FIRST_CONTACT, detail, now, (), payload)
+        log.warning("hold.opened", target=targets.get(db, t).name, kind=holds.FIRST_CONTACT)
+    else:
+        holds.restate(db, standing.id, detail, payload)
+    targets.update(db, t, first_contact="open")
+
+
+def hold_manual(db: Connection, t: int, now: float) -> int:
+    """`mode: manual`: whatever nobody has approved waits, in one hold; returns how much."""
+    hold: int | None = None
+    after, count = 0, 0
+    while rows := spill.unheld(db, t, after, _PORTION):
+        after = rows[-1].seq
+        chosen = [row for row in rows if not row.free and not is_step(row.change)]
+        if not chosen:
+            continue
+        if hold is None:
+            hold = holds.open_hold(db, t, MANUAL, "mode: manual: it waits for approval", now)
+        holds.add_items(db, hold, (row.item for row in chosen))
+        spill.hold(db, [row.seq for row in chosen], Withheld.MODE)
+        spill.hold_steps(db, t, [row.item.n for row in chosen], Withheld.MODE)
+        count += len(chosen)
+    return count
+
+
+class ContactClock:
+    """While a first contact waits, the plan is made anew only now and then: each is a whole one."""
+
+    EVERY = 900.0
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._asked_at = float("-inf")
+
+    def asked(self) -> None:
+        """The counts are those of now."""
+        self._asked_at = self._clock.monotonic()
+
+    @property
+    def fresh(self) -> bool:
+        """Whether the counts are good enough."""
+        return self._clock.monotonic() - self._asked_at < self.EVERY

@@ -1,0 +1,100 @@
+"""Makes plans: everything, batch by batch in bounded memory, or the slice since a revision.
+
+Whatever is planned stands in the spill afterwards, judged by the guard. A whole plan is made in
+many transactions, so that the writer is free for rounds in between; what those bring is newer than
+the plan's revision and is planned as a slice before anything else is sent (rule 28).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from azsyncd.engine.planning import Draft, Planning, batched
+from azsyncd.state import facts, mirror, spill
+from azsyncd.state.store import Connection, Store
+
+Step = Callable[[str, int, int | None], None]
+"""(step, done, total), for progress bars. It may raise, to leave off."""
+
+
+class Drafting:
+    """The plans of one target."""
+
+    def __init__(self, planning: Planning, store: Store, window_start: Callable[[], float]) -> None:
+        self._planning = planning
+        self._store = store
+        self._window_start = window_start
+        self._t = planning.t
+
+    async def everything(self, revision: int, step: Step) -> Draft:
+        """Plan everybody, as of `revision` or later."""
+        await self._learn()
+        draft = Draft(self._t, True, revision)
+        numbers = await self._store.read(lambda db: facts.every(db, "group"))
+        for batch in batched(numbers):
+            await self._store.write(lambda db, b=batch: self._groups(db, draft, b))  # type: ignore[misc]
+        users = await self._store.read(lambda db: facts.every(db, "user"))
+        for batch in batched(users):
+            await self._store.write(lambda db, b=batch: self._claims(db, b))  # type: ignore[misc]
+            step("planning", 0, len(users))
+        done = 0
+        for batch in batched(users):
+            await self._store.write(lambda db, b=batch: self._users(db, draft, b))  # type: ignore[misc]
+            done += len(batch)
+            step("planning", done, len(users))
+        await self._store.write(lambda db: self._finish(db, draft))
+        return draft
+
+    async def since(self, revision: int) -> Draft:
+        """Plan everybody who may be concerned by what happened since."""
+        fresh = await self._learn()
+        return await self._store.write(lambda db: self.slice(db, revision, fresh=fresh))
+
+    async def judge(self, draft: Draft) -> int:
+        """Hold what does not fit (rule 36); returns how many changes are held anew."""
+        start = self._window_start()
+        return await self._store.write(lambda db: self._planning.judge(db, draft, start))
+
+    # In the caller's transaction ------------------------------------------------------------------
+
+    def slice(self, db: Connection, since: int, *, fresh: bool) -> Draft:
+        """The slice since a revision."""
+        draft = Draft(self._t, False, mirror.revision(db))
+        self._planning.draft_slice(db, draft, since, fresh_index=fresh)
+        return draft
+
+    def whole(self, db: Connection) -> Draft:
+        """Everything in one transaction, judged: for a dry run, which rolls it back."""
+        spill.clear(db, self._t)
+        self._planning.learn_groups(db)
+        draft = Draft(self._t, True, mirror.revision(db))
+        self._groups(db, draft, facts.every(db, "group"))
+        users = facts.every(db, "user")
+        for batch in batched(users):
+            self._claims(db, batch)
+        for batch in batched(users):
+            self._users(db, draft, batch)
+        self._finish(db, draft)
+        self._planning.judge(db, draft, self._window_start())
+        return draft
+
+    # ----------------------------------------------------------------------------------------------
+
+    async def _learn(self) -> bool:
+        if self._planning.ready:
+            return False
+        await self._store.write(self._planning.learn_groups)
+        return True
+
+    def _groups(self, db: Connection, draft: Draft, batch: list[int]) -> None:
+        self._planning.draft_groups(db, draft, batch)
+
+    def _claims(self, db: Connection, batch: list[int]) -> None:
+        self._planning.claim_users(db, batch, self._planning.desk(db))
+
+    def _users(self, db: Connection, draft: Draft, batch: list[int]) -> None:
+        self._planning.draft_users(db, draft, batch, self._planning.desk(db))
+
+    def _finish(self, db: Connection, draft: Draft) -> None:
+        self._planning.draft_foreign(db, draft)
+        self._planning.flush_renames(db, draft)

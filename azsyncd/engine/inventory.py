@@ -1,0 +1,141 @@
+"""Reads what stands in a target: accounts, groups, and the members of the groups that matter.
+
+An inventory is numbered, and closed when it is complete: only then does absence count (rule 2).
+One that fails half-way leaves what was seen, and proves nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import structlog
+
+from azsyncd.clock import Clock
+from azsyncd.engine.planning import Planning
+from azsyncd.model.accounts import Account, Capabilities, TargetGroup
+from azsyncd.state import targets
+from azsyncd.state.store import Connection, Store
+from azsyncd.targets.base import Target
+
+log = structlog.get_logger()
+
+BATCH = 500
+MEMBERS = 5000
+"""So many memberships are kept in one transaction."""
+
+Step = Callable[[str, int, int | None], None]
+"""(step, done, total), for progress bars. It may raise, to leave off."""
+
+
+class Inventory:
+    """One reading of a target."""
+
+    def __init__(
+        self,
+        target: Target,
+        t: int,
+        store: Store,
+        clock: Clock,
+        planning: Planning,
+        capabilities: Capabilities,
+        step: Step,
+    ) -> None:
+        self._target = target
+        self._t = t
+        self._store = store
+        self._clock = clock
+        self._planning = planning
+        self._capabilities = capabilities
+        self._step = step
+        self._number = 0
+
+    async def take(self) -> None:
+        """Read everything; raises TargetError."""
+        row = await self._store.read(lambda db: targets.get(db, self._t))
+        self._number = row.inventory + 1
+        count = await self._accounts()
+        await self._groups()
+        await self._store.write(self._planning.learn_groups)
+        wanted = await self._store.read(
+            lambda db: targets.groups_to_read(db, self._t, self._capabilities.admin_groups)
+        )
+        await self._members(wanted)
+        complete = self._capabilities.lists_all_accounts
+        await self._store.write(
+            lambda db: targets.close_inventory(
+                db, self._t, self._number, self._clock.now(), complete=complete
+            )
+        )
+        log.info("inventory.completed", target=self._target.name, accounts=count)
+
+    async def _accounts(self) -> int:
+        count = 0
+        batch: list[Account] = []
+
+        async def keep() -> None:
+            found = tuple(batch)
+            batch.clear()
+            await self._store.write(lambda db: _accounts(db, self._t, found, self._number))
+
+        async for account in self._target.accounts():
+            batch.append(account)
+            count += 1
+            if len(batch) >= BATCH:
+                await keep()
+                self._step("reading accounts", count, None)
+        await keep()
+        return count
+
+    async def _groups(self) -> None:
+        batch: list[TargetGroup] = []
+
+        async def keep() -> None:
+            found = tuple(batch)
+            batch.clear()
+            await self._store.write(lambda db: _groups(db, self._t, found, self._number))
+
+        async for group in self._target.groups():
+            batch.append(group)
+            if len(batch) >= BATCH:
+                await keep()
+        await keep()
+
+    async def _members(self, groups: list[TargetGroup]) -> None:
+        done: set[str] = set()
+        portion: list[tuple[str, tuple[str, ...]]] = []
+        size = 0
+
+        async def keep() -> None:
+            found = tuple(portion)
+            portion.clear()
+            await self._store.write(lambda db: _members(db, self._t, found, self._number))
+
+        async for key, members in self._target.members(groups):
+            portion.append((key, tuple(members)))
+            size += len(members)
+            if key not in done:
+                done.add(key)
+                self._step("reading memberships", len(done), len(groups))
+            if size >= MEMBERS:
+                await keep()
+                size = 0
+        await keep()
+        read = [group.key or "" for group in groups if group.key in done]
+        await self._store.write(lambda db: targets.members_read(db, self._t, read, self._number))
+
+
+def _accounts(db: Connection, t: int, accounts: tuple[Account, ...], number: int) -> None:
+    for account in accounts:
+        targets.put_account(db, t, account, number)
+
+
+def _groups(db: Connection, t: int, groups: tuple[TargetGroup, ...], number: int) -> None:
+    for group in groups:
+        targets.put_group(db, t, group, number)
+
+
+def _members(
+    db: Connection, t: int, found: tuple[tuple[str, tuple[str, ...]], ...], number: int
+) -> None:
+    for key, members in found:
+        targets.put_members(db, t, key, members, number)

@@ -1,0 +1,266 @@
+"""How each kind of change is written: what is asked first, what is sent, what is then known.
+
+Every function sends one change and returns what has to be recorded, in the transaction of its
+outcome; it raises what the product said. Before a create stands a commit: "we may have made this"
+(rule 18).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+from azsyncd.clock import Clock
+from azsyncd.engine.ledger import Ledger, Record
+from azsyncd.errors import AlreadyExists, ChangeRejected, NotFound
+from azsyncd.model.accounts import Account, Capabilities, Mark, TargetGroup, fold
+from azsyncd.model.changes import Kind, Withheld
+from azsyncd.model.identities import ObjectId
+from azsyncd.model.links import Origin
+from azsyncd.state import codec, facts, links, targets
+from azsyncd.state.spill import Planned
+from azsyncd.state.standing import Standing, found_again, wake_for
+from azsyncd.state.store import Connection, Store
+from azsyncd.targets.base import Target
+
+Send = Callable[[Planned, Standing], Awaitable[Record]]
+
+
+class Writes:
+    """The changes of accounts and groups, one at a time; memberships go in batches (apply.py)."""
+
+    def __init__(
+        self,
+        target: Target,
+        t: int,
+        store: Store,
+        ledger: Ledger,
+        clock: Clock,
+        capabilities: Capabilities,
+        instance: str,
+    ) -> None:
+        self._target = target
+        self._t = t
+        self._store = store
+        self._ledger = ledger
+        self._clock = clock
+        self._capabilities = capabilities
+        self._instance = instance
+        self._by_kind: dict[Kind, Send] = {
+            Kind.ADOPT: self._adopt,
+            Kind.CREATE: self._create,
+            Kind.UPDATE: self._update,
+            Kind.RENAME: self._rename,
+            Kind.DEACTIVATE: self._set_active,
+            Kind.REACTIVATE: self._set_active,
+            Kind.DELETE: self._delete,
+            Kind.ADOPT_GROUP: self._adopt_group,
+            Kind.CREATE_GROUP: self._create_group,
+            Kind.DELETE_GROUP: self._delete_group,
+        }
+
+    async def send(self, planned: Planned, now: Standing) -> Record:
+        """Write it; what is returned is recorded together with the outcome."""
+        return await self._by_kind[planned.change.kind](planned, now)
+
+    # Accounts -------------------------------------------------------------------------------------
+
+    def _mark(self, object_id: ObjectId) -> Mark | None:
+        return Mark(self._instance, object_id) if self._capabilities.has_marks else None
+
+    async def _create(self, planned: Planned, now: Standing) -> Record:
+        """Read the name; only if it is absent, commit "we may have made this", then create (18)."""
+        wanted = planned.change.after
+        assert isinstance(wanted, Account)
+        assert now.object_id is not None
+        n, t, object_id = planned.item.n, self._t, now.object_id
+        back = await self._confirm_missing(now)
+        if back is not None:
+            return lambda db: found_again(db, t, n, back, self._clock.now())
+        standing = await self._target.find_account(wanted.username)
+        if standing is not None:
+            await self._store.write(lambda db: targets.put_account(db, t, standing))
+            raise AlreadyExists(
+                f"an account {wanted.username!r} stands there already",
+                "it is looked at again: adopted, or a conflict",
+                reason=Withheld.CONFLICT,
+            )
+        sent = replace(wanted, mark=self._mark(object_id))
+        text = codec.dump(codec.account_to_dict(sent))
+        await self._ledger.commit(lambda db: links.begin_create(db, t, n, text))
+        created = await self._target.create_account(sent)
+
+        def record(db: Connection) -> None:
+            a = targets.put_account(db, t, created)
+            origin = Origin(str(now.link["origin"])) if now.link else Origin.CREATED
+            links.settle_account(db, t, n, a, origin, created)
+            if now.waited == Withheld.LICENCE:  # there are seats again
+                wake_for(db, t, Withheld.LICENCE, self._clock.now())
+
+        return record
+
+    async def _confirm_missing(self, now: Standing) -> Account | None:
+        """An account that was there once: a second read by its id decides (rule 19)."""
+        if now.link is None or not now.link["written"]:
+            return None
+        known = codec.account_of(now.link["written"])
+        return await self._target.read_account(known) if known is not None else None
+
+    async def _adopt(self, planned: Planned, now: Standing) -> Record:
+        """Read it once more: what we adopt must be what we saw (rule 20)."""
+        seen = planned.change.before
+        assert isinstance(seen, Account)
+        assert now.object_id is not None
+        n, t, object_id = planned.item.n, self._t, now.object_id
+        standing = await self._target.read_account(seen)
+        if standing is None:
+            raise NotFound(f"the account {seen.username!r} is gone", reason=Withheld.CONFLICT)
+        found: Account = standing
+        mark = found.mark
+        owner = await self._store.read(lambda db: links.owner_of(db, t, found.key))
+        ours = mark is not None and mark.instance == self._instance
+        if mark is not None and not (ours and mark.object_id in (object_id, owner)):
+            await self._store.write(lambda db: targets.put_account(db, t, found))
+            raise ChangeRejected(
+                f"the account {seen.username!r} carries the mark of {mark.instance!r}",
+                "two azsyncd write to this product",
+                reason=Withheld.NOT_OWNED,
+            )
+        if (mark is None or mark.object_id != object_id) and self._capabilities.has_marks:
+            await self._target.mark_account(found, Mark(self._instance, object_id))
+            found = replace(found, mark=Mark(self._instance, object_id))
+
+        def record(db: Connection) -> None:
+            a = targets.put_account(db, t, found)
+            links.settle_account(db, t, n, a, Origin.ADOPTED, found)
+
+        return record
+
+    async def _update(self, planned: Planned, now: Standing) -> Record:
+        have = _present(now)
+        wanted = planned.change.after
+        assert isinstance(wanted, Account)
+        stored = await self._target.update_account(have, wanted)
+        return self._written(planned, now, stored, wanted)
+
+    def _written(
+        self, planned: Planned, now: Standing, stored: Account, wanted: Account | None = None
+    ) -> Record:
+        t, n, a = self._t, planned.item.n, now.a
+        # The product may not show what we wrote (Confluence's mail): the baseline remembers it.
+        baseline = stored
+        if wanted is not None and stored.email is None:
+            baseline = replace(stored, email=wanted.email)
+
+        def record(db: Connection) -> None:
+            key = stored.key or fold(stored.username)
+            if a is not None and now.account is not None and now.account.key != key:
+                targets.rekey_account(db, a, key)
+            targets.put_account(db, t, stored)
+            links.written(db, t, n, baseline)
+
+        return record
+
+    async def _rename(self, planned: Planned, now: Standing) -> Record:
+        have = _present(now)
+        wanted = planned.change.after
+        assert isinstance(wanted, Account)
+        stored = await self._target.rename_account(have, wanted.username)
+        record = self._written(planned, now, stored, wanted)
+        moment = self._clock.now()
+
+        def renamed(db: Connection) -> None:
+            record(db)
+            facts.wake_claimants(db, self._t, "username", have.username, moment)
+
+        return renamed
+
+    async def _set_active(self, planned: Planned, now: Standing) -> Record:
+        active = planned.change.kind is Kind.REACTIVATE
+        stored = await self._target.set_active(_present(now), active)
+        record = self._written(planned, now, stored, now.account)
+
+        def switched(db: Connection) -> None:
+            record(db)
+            links.deactivated(db, self._t, planned.item.n, not active)
+
+        return switched
+
+    async def _delete(self, planned: Planned, now: Standing) -> Record:
+        have = _present(now)
+        await self._target.delete_account(have)
+        if await self._target.read_account(have) is not None:
+            raise ChangeRejected(
+                f"{have.username!r} still stands after it was deleted",
+                "some products delete slowly; it is looked at again",
+                reason=Withheld.BACKING_OFF,
+            )
+        t, n, a = self._t, planned.item.n, now.a
+        moment = self._clock.now()
+
+        def record(db: Connection) -> None:
+            links.drop(db, t, n)
+            if a is not None:
+                targets.drop_account(db, a)
+            facts.wake_claimants(db, t, "username", have.username, moment)
+
+        return record
+
+    # Groups ---------------------------------------------------------------------------------------
+
+    async def _create_group(self, planned: Planned, now: Standing) -> Record:
+        wanted = planned.change.after
+        assert isinstance(wanted, TargetGroup)
+        n, t = planned.item.n, self._t
+        standing = await self._target.find_group(wanted.name)
+        if standing is not None:
+            await self._store.write(lambda db: targets.put_group(db, t, standing))
+            raise AlreadyExists(
+                f"a group {wanted.name!r} stands there already",
+                "it is looked at again: adopted, or a conflict",
+                reason=Withheld.CONFLICT,
+            )
+        text = codec.dump(codec.group_to_dict(wanted))
+        await self._ledger.commit(lambda db: links.begin_create(db, t, n, text))
+        created = await self._target.create_group(wanted)
+
+        def record(db: Connection) -> None:
+            g = targets.put_group(db, t, created)
+            links.settle_group(db, t, n, g, Origin.CREATED)
+
+        return record
+
+    async def _adopt_group(self, planned: Planned, now: Standing) -> Record:
+        seen = planned.change.before
+        assert isinstance(seen, TargetGroup)
+        n, t = planned.item.n, self._t
+        found = await self._target.find_group(seen.name)
+        if found is None:
+            raise NotFound(f"the group {seen.name!r} is gone", reason=Withheld.CONFLICT)
+
+        def record(db: Connection) -> None:
+            g = targets.put_group(db, t, found)
+            links.settle_group(db, t, n, g, Origin.ADOPTED)
+
+        return record
+
+    async def _delete_group(self, planned: Planned, now: Standing) -> Record:
+        if now.group is None:
+            raise NotFound("the group is not there any more", reason=Withheld.CONFLICT)
+        await self._target.delete_group(now.group)
+        t, n, g, name = self._t, planned.item.n, now.g, now.group.name
+        moment = self._clock.now()
+
+        def record(db: Connection) -> None:
+            links.drop(db, t, n)
+            if g is not None:
+                targets.drop_group(db, g)
+            facts.wake_claimants(db, t, "group", name, moment)
+
+        return record
+
+
+def _present(now: Standing) -> Account:
+    if now.account is None:
+        raise NotFound("the account is not there any more", reason=Withheld.CONFLICT)
+    return now.account
