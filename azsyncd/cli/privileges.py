@@ -18,6 +18,9 @@ from azsyncd.errors import AzsyncdError, StateError
 _SYSTEM = Path("/var/lib")
 """Nobody's playground: nothing that belongs to root is left there."""
 
+_PROGRAM = (Path(os.__file__), Path(__file__))
+"""Python's library and ours: much of both is loaded when it is needed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Owner:
@@ -108,6 +111,12 @@ def _owner_for(config: Path) -> Owner | None:
 
 
 def _must_read(config: Path, owner: Owner) -> None:
+    for program in _PROGRAM:
+        if not os.access(program, os.R_OK, effective_ids=True):
+            raise AzsyncdError(
+                f"{owner.name}, whom the state belongs to, cannot read {program.parent}",
+                f"install azsyncd and its Python where {owner.name} can read them",
+            )
     try:
         config.open("rb").close()
     except OSError as error:
