@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
-from azsyncd.sandbox.base import Ask, Product, Refusal, basic_credentials, same_secret
+from azsyncd.sandbox.base import (
+    Ask,
+    Product,
+    Refusal,
+    basic_credentials,
+    same_secret,
+    version_of,
+)
 from azsyncd.sandbox.directories import EVERYTHING, LOCAL_GROUPS, Directories, Directory, Person
 
 
@@ -13,7 +20,7 @@ class DataCenter(Product):
     """A product with user directories and an account of its own for azsyncd."""
 
     admin_groups: ClassVar[tuple[str, ...]] = ()
-    token_scheme: ClassVar[str] = "Bearer"
+    tokens_since: ClassVar[tuple[int, ...]] = ()
 
     def __init__(
         self,
@@ -166,7 +173,7 @@ class DataCenter(Product):
             raise self.login_refusal("You are not authenticated.")
         scheme, _, value = header.partition(" ")
         if scheme.lower() == "bearer":
-            known = same_secret(value, self.token)
+            known = version_of(self.version) >= self.tokens_since and same_secret(value, self.token)
         else:
             known = self._password_fits(header)
         person = self.people.person(self.username) if self.username else None

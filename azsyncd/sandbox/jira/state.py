@@ -45,6 +45,7 @@ class JiraState(DataCenter):
     kind: ClassVar[str] = "jira"
     aliases: ClassVar[Mapping[str, str]] = {"/rest/api/latest/": "/rest/api/2/"}
     admin_groups: ClassVar[tuple[str, ...]] = ("jira-administrators",)
+    tokens_since: ClassVar[tuple[int, ...]] = (8, 14)
 
     def __init__(
         self,

@@ -155,10 +155,11 @@ class Writing(Reading):
 
     async def _end_sessions(self, account: Account) -> None:
         """Whoever is logged in goes at once. That is a courtesy: failing it fails nothing."""
-        if "/" in account.username or "\\" in account.username:
-            return
+        name = account.username
+        if "/" in name or "\\" in name or not name.strip("."):
+            return  # servers, and proxies before them, make other paths of these
         try:
-            await self._rest.write("DELETE", f"/user/session/{quote(account.username, safe='')}")
+            await self._rest.write("DELETE", f"/user/session/{quote(name, safe='')}")
         except TargetError:
             pass
 
@@ -187,7 +188,10 @@ class Writing(Reading):
         raise self._no(answer, f"{have.username} {what}")
 
     async def _put(self, have: Account, body: Mapping[str, object]) -> Response:
-        return await self._rest.write("PUT", "/user", params={"key": have.key}, json=body)
+        """Once more does no harm, a rename apart: somebody else may have the old name by then."""
+        return await self._rest.write(
+            "PUT", "/user", params={"key": have.key}, json=body, repeatable="name" not in body
+        )
 
     async def _stored(self, have: Account, answer: Response) -> Account:
         """The account in the answer to a change of it; read again where it is not in there."""

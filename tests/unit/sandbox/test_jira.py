@@ -156,7 +156,11 @@ async def test_before_8_3_an_account_cannot_be_deactivated(connect: Connect) -> 
     jira = Jira(version="8.2.6")
     jira.add_user("ann")
     ask = await connect(jira)
-    status, body, _ = await ask("PUT", "/user", username="ann", json={"active": False})
+    # Tokens came with 8.14.
+    headers = {"Authorization": basic("azsyncd", "jira-password")}
+    status, body, _ = await ask(
+        "PUT", "/user", username="ann", json={"active": False}, headers=headers
+    )
     assert status == 400 and body["errorMessages"] == ["No value found to be changed."]
     assert jira.user("ann").active  # type: ignore[union-attr]
 

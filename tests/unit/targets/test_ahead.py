@@ -49,9 +49,13 @@ async def test_a_failure_ends_all() -> None:
     """The others are cancelled, and what was asked before it was handed on."""
     ask = Asked(fails=5)
     found = []
-    with pytest.raises(OSError, match="no"):
+
+    async def listen() -> None:
         async for item, _ in ahead(range(20), ask, width=4):
             found.append(item)
+
+    with pytest.raises(OSError, match="no"):
+        await listen()
     assert found == [0, 1, 2, 3, 4]
     assert ask.under_way == 0 and ask.begun < 12
 

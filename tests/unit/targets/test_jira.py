@@ -21,7 +21,8 @@ GONE = {"message": "null for uri", "status-code": 404}
 
 def ann(username: str = "ann", **more: Any) -> Account:
     return Account(
-        username=username, email="ann@example.com", display_name="Ann", active=True, **more
+        username=username,
+        **{"email": "ann@example.com", "display_name": "Ann", "active": True, **more},
     )
 
 
@@ -317,3 +318,28 @@ async def test_empty_good_answers_are_read_again(served: Any) -> None:
     stored = await target.update_account(made, ann(username="ann"))
     assert stored == made
     assert (await target.set_active(made, False)).active is False
+
+
+async def test_an_update_whose_answer_is_lost_is_sent_again(served: Any) -> None:
+    """Partial updates come to the same however often they are sent."""
+    jira, target = await served.connect(Jira)
+    made = await target.create_account(ann())
+    served.faults.add("reset", method="PUT", late=True, times=3)
+    stored = await target.update_account(made, ann(email="new@example.com"))
+    assert stored.email == jira.user("ann").email == "new@example.com"
+    served.faults.add("reset", method="PUT", late=True, times=3)
+    with pytest.raises(TargetUnavailable):
+        await target.rename_account(made, "bob")
+    served.faults.clear()
+    assert (await target.rename_account(made, "bob")).username == "bob"
+
+
+@pytest.mark.parametrize(("version", "ending"), [("8.13.0", TargetRefused), ("8.14.0", None)])
+async def test_tokens_came_with_8_14(served: Any, version: str, ending: Any) -> None:
+    """Before, only a password is known."""
+    target = await served.reach("jira", Jira(version=version, clock=served.clock).app())
+    if ending is None:
+        await target.probe()
+        return
+    with pytest.raises(ending):
+        await target.probe()
