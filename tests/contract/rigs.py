@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from azsyncd.http import Limits
@@ -28,24 +28,34 @@ from .specs import Requests, remembering
 
 INSTANCE = "azsyncd"
 OBJECT_ID = "00000000-aaaa-bbbb-cccc-0000000000%02d"
+DIRECTORY = "7d1c2f0e-1111-4222-8333-944445555666"
 LIMITS = Limits(concurrency=4, requests_per_second=1000, timeout=10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One target. `cannot`: deactivate, rename, delete, update, marks, list …"""
+    """One target. `cannot`: deactivate, rename, update, list, marks, attributes, captcha …"""
 
     name: str
     kind: str
     version: str | None = None
     flags: dict[str, Any] = field(default_factory=dict)
     sign_in: SignIn | None = None
+    connecting: dict[str, Any] = field(default_factory=dict)
     context: str = "/base"
     cannot: frozenset[str] = frozenset()
     illegal: str = ""
     """Characters that its dialect must refuse in usernames."""
+    reserved: frozenset[str] = frozenset()
+    """Names that its dialect must refuse as a whole."""
     lowers: bool = False
     """Shows names in lower case only."""
+    lowers_usernames: bool = False
+    """Shows usernames so, and groups as they were named."""
+    group_ids: bool = False
+    """Knows groups by an id, and not by their names."""
+    forbidden: str = ""
+    """Characters that its dialect must refuse in names of groups."""
     typical: bool = False
     """Stands for its kind where the network misbehaves: that is much the same for all of them."""
 
@@ -83,6 +93,38 @@ def _crowd(name: str, version: str = "6.0.3", **more: Any) -> Entry:
     )
 
 
+def _confluence(version: str, **more: Any) -> Entry:
+    """Shows no mark and keeps no attributes; changes accounts from 9.3, renames none."""
+    numbers = tuple(int(part) for part in version.split("."))
+    old = frozenset() if numbers >= (9, 3) else frozenset({"update"})
+    return Entry(
+        name=f"confluence-{version}",
+        kind="confluence",
+        version=version,
+        sign_in=more.pop("sign_in", SignIn(token="confluence-token")),
+        flags=more,
+        cannot=frozenset({"rename", "marks", "attributes"}) | old,
+        illegal="\\,+<>'\"/ ",
+        forbidden="/\\",
+        reserved=frozenset({".", ".."}),
+        lowers_usernames=True,
+        typical=version == "10.2.14",
+    )
+
+
+def _bitbucket(version: str, **more: Any) -> Entry:
+    """Deactivates nobody; keeps neither marks nor attributes."""
+    return Entry(
+        name=f"bitbucket-{version}",
+        kind="bitbucket",
+        version=version,
+        sign_in=more.pop("sign_in", SignIn(token="bitbucket-token")),
+        flags=more,
+        cannot=frozenset({"deactivate", "marks", "attributes"}),
+        typical=version == "9.4.2",
+    )
+
+
 ENTRIES = [
     Entry(name="memory", kind="memory"),
     _jira("8.1.0", JIRA_BASIC, cannot={"deactivate", "list"}),
@@ -95,6 +137,23 @@ ENTRIES = [
     _crowd("crowd-3-small-pages", "3.5.0", page_cap=7, nested_groups=False),
     _crowd("crowd-lower-case", "5.1.1", lower_case_output=True, dump_json_status=404),
     _crowd("jira-as-crowd", "8.5.0", jira_user_server=True, cannot={"rename"}),
+    _confluence("8.5.16", sign_in=SignIn(username="azsyncd", password="confluence-password")),
+    _confluence("9.2.21", missing_group_status=403),
+    _confluence("9.5.4", page_cap=25),
+    _confluence("10.2.14", task_seconds=2.0),
+    _bitbucket("8.19.12", sign_in=SignIn(username="azsyncd", password="bitbucket-password")),
+    _bitbucket("9.4.2"),
+    _bitbucket("10.3.0", missing_group_status=404, not_member_status=200, page_cap=30),
+    Entry(
+        name="cloud",
+        kind="cloud",
+        sign_in=SignIn(token="cloud-api-key"),
+        connecting={"directory_id": DIRECTORY},
+        flags={"directory_id": DIRECTORY, "page_cap": 25},
+        cannot=frozenset({"captcha", "instance"}),
+        group_ids=True,
+        typical=True,
+    ),
 ]
 
 
@@ -170,7 +229,7 @@ class Rig:
     def again(self, **more: Any) -> Target:
         """Another connector to the same product."""
         assert self.entry.sign_in is not None
-        given: dict[str, Any] = {"sign_in": self.entry.sign_in, **more}
+        given: dict[str, Any] = {"sign_in": self.entry.sign_in, **self.entry.connecting, **more}
         return connect(
             self.entry.kind,
             "main",
@@ -182,8 +241,23 @@ class Rig:
         )
 
     def spelt(self, name: str) -> str:
-        """A name as this product shows it."""
+        """A username as this product shows it."""
+        return name.lower() if self.entry.lowers_usernames else self.spelt_group(name)
+
+    def spelt_group(self, name: str) -> str:
+        """The same for a group."""
         return name.lower() if self.entry.lowers else name
+
+    def refuses(self, name: str, *, group: bool = False) -> bool:
+        """Whether the dialect must refuse this name."""
+        illegal = self.entry.forbidden if group else self.entry.illegal
+        return bool(set(name) & set(illegal)) or name in self.entry.reserved
+
+    def shown(self, account: Account) -> Account:
+        """As much of an account as this product has a place for."""
+        if not self.can("marks"):
+            account = replace(account, mark=None)
+        return account if self.can("attributes") else replace(account, attributes={})
 
     async def make(self, username: str = "ann", n: int = 1, **more: Any) -> Account:
         """An account that the connector made."""

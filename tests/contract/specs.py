@@ -29,6 +29,17 @@ FILES = {
         (11,): ("jira-dc-11.3.rebuilt.openapi.json", "/rest"),
         (0,): ("jira-dc-10.6.identity.rebuilt.openapi.json", "/rest"),
     },
+    "confluence": {
+        (10,): ("confluence-dc-10.2.14.rebuilt.openapi.json", ""),
+        (9, 3): ("confluence-dc-10.2.14.rebuilt.openapi.json", ""),
+        (0,): ("confluence-dc-9.2.21.identity.rebuilt.openapi.json", ""),
+    },
+    "bitbucket": {
+        (10,): ("bitbucket-dc-10.3.identity.rebuilt.openapi.json", "/rest"),
+        (9,): ("bitbucket-dc-9.4.openapi.json", "/rest"),
+        (0,): ("bitbucket-dc-8.19.identity.rebuilt.openapi.json", "/rest"),
+    },
+    "cloud": {(0,): ("cloud-scim-user-provisioning.teamapis-2022-08-29.json", "")},
     "crowd": {(0,): ("crowd-usermanagement-3.5-partial.pdjshog.yaml", "/rest/usermanagement/1")},
 }
 
@@ -38,6 +49,8 @@ MORE_QUERY = {
 }
 
 MORE_BODY = {
+    ("cloud", "PATCH", "/scim/directory/{directoryId}/Users/{userId}"): {"Operations"},  # §5.7
+    ("cloud", "PATCH", "/scim/directory/{directoryId}/Groups/{id}"): {"Operations"},
     ("crowd", "POST", "/user"): {"password", "attributes"},  # §4.2
 }
 
@@ -45,6 +58,14 @@ UNLISTED = {
     "jira": {
         ("GET", "/api/2/mypermissions"),  # in the whole file of 11.3, not in the extract of 10.6
         ("GET", "/api/2/user/list"),  # a probe: §8.2
+    },
+    "confluence": {
+        ("GET", "/rest/api/admin/users/list/active"),  # a probe: §2.2
+        ("GET", "/rest/api/longtask/{id}"),  # §2.3, not in the extract of 9.2
+    },
+    "bitbucket": {  # in the whole file of 9.4, not in the extracts of the others
+        ("GET", "/api/latest/application-properties"),
+        ("GET", "/api/latest/admin/license"),
     },
     "crowd": {
         ("GET", "/group/membership"),  # §4.3
@@ -74,7 +95,7 @@ class Requests:
             self.unknown.append(f"{method} {raw_path}: outside {prefix}")
             return
         self.checked += 1
-        if (method, path) in UNLISTED.get(self.kind, set()):
+        if _is_unlisted(self.kind, method, path):
             return
         found = _find(paths, path)
         if found is None or method not in found[1]:
@@ -98,6 +119,11 @@ class Requests:
         if keys:
             for key in sorted(set(json.loads(body)) - keys - more):
                 self.unknown.append(f"{where}: key {key}")
+
+
+def _is_unlisted(kind: str, method: str, path: str) -> bool:
+    templates = {template: {} for each, template in UNLISTED.get(kind, ()) if each == method}
+    return _find(templates, path) is not None
 
 
 def remembering(requests: Requests) -> Middleware:

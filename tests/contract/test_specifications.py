@@ -18,8 +18,10 @@ async def test_a_whole_life_is_in_the_vendors_specification(over_http: Rig) -> N
     made = await rig.make(attributes={"department": "one"})
     staff = await rig.target.create_group(TargetGroup(name="staff"))
     await rig.target.add_members(staff, [made])
-    made = await rig.target.rename_account(made, "bob")
-    made = await rig.target.set_active(made, False)
+    if rig.can("rename"):
+        made = await rig.target.rename_account(made, "bob")
+    if rig.can("deactivate"):
+        made = await rig.target.set_active(made, False)
     await rig.members("staff")
     await rig.target.remove_members(staff, [made])
     await rig.target.delete_account(made)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
@@ -18,6 +19,8 @@ API = "/rest/api/latest"
 PAGE = "start limit"
 TOMBSTONE_SECONDS = 7 * 86400.0
 """So long the grants of a deleted account wait for somebody of the same name (BSERV-10550)."""
+
+_INSTALLATIONS = itertools.count(1)
 
 HIGHEST = ("LICENSED_USER", "PROJECT_CREATE", "ADMIN", "SYS_ADMIN")
 
@@ -66,6 +69,7 @@ class BitbucketState(DataCenter):
         **given: Any,
     ) -> None:
         self.numbers = version_of(version)
+        self.server_id = f"BTST-{next(_INSTALLATIONS):04}"
         super().__init__(
             version=version, token=token, username=username, password=password, **given
         )

@@ -51,9 +51,9 @@ class SystemCalls(BitbucketState):
             "maximumNumberOfUsers": -1 if self.seats is None else self.seats,
             "unlimitedNumberOfUsers": self.seats is None,
             "numberOfDaysBeforeExpiry": 300,
-            "serverId": "BTST-0000-0000-0001",
+            "serverId": self.server_id,
             "status": {
-                "serverId": "BTST-0000-0000-0001",
+                "serverId": self.server_id,
                 "currentNumberOfUsers": self.seats_taken(),
             },
         }

@@ -28,7 +28,7 @@ class Bitbucket(Writing):
         """The server's id, which belongs to its database; else how we reach it."""
         body = map_of(await self._rest.read("/admin/license", absent=_ABSENT))
         server = text_of(map_of(body.get("status")).get("serverId"))
-        return f"bitbucket:{installation(server or self._peer.base_url)}"
+        return f"bitbucket:{server or installation(self._peer.base_url)}"
 
     async def ask(self) -> None:
         """Whether we still administer Bitbucket."""

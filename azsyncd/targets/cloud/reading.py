@@ -119,20 +119,30 @@ class Reading:
     async def members(
         self, groups: Sequence[TargetGroup]
     ) -> AsyncIterator[tuple[str, Sequence[str]]]:
-        left = {str(group.key): group for group in groups}
+        left = {_known_by(group): group for group in groups}
         if len(groups) > FEW:
             async for shape in self._pages("/Groups"):
-                key, keys = text_of(shape.get("id")), wire.members_of(shape)
-                if key in left and keys is not None:
-                    del left[key]
-                    yield key, keys
-        async for group, found in ahead(left.values(), self._members_of):
-            if found is not None:
-                yield str(group.key), found
+                keys, found = wire.members_of(shape), wire.group_of(shape)
+                for known in (str(found.key), fold(found.name)):
+                    if keys is not None and known in left:
+                        yield left.pop(known).key or str(found.key), keys
+        async for group, members in ahead(left.values(), self._members_of):
+            if members is not None:
+                yield str(group.key), members
 
     async def _members_of(self, group: TargetGroup) -> list[str] | None:
-        body = await self._rest.read(self._group_path(group), absent=MISSING)
+        """By id; None if there is no such group."""
+        path = await self._group_path(group)
+        body = None if path is None else await self._rest.read(path, absent=MISSING)
         return None if body is None else wire.members_of(map_of(body)) or []
 
-    def _group_path(self, group: TargetGroup) -> str:
-        return f"/Groups/{quote(str(group.key), safe='')}"
+    async def _group_path(self, group: TargetGroup) -> str | None:
+        """Where a group is; one that is known by its name alone is looked for."""
+        known: TargetGroup | None = group
+        if not group.key or group.key == fold(group.name):
+            known = await self.find_group(group.name)
+        return None if known is None else f"/Groups/{quote(str(known.key), safe='')}"
+
+
+def _known_by(group: TargetGroup) -> str:
+    return group.key or fold(group.name)

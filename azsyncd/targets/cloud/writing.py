@@ -145,7 +145,10 @@ class Writing(Reading):
         )
 
     async def delete_group(self, group: TargetGroup) -> None:
-        answer = await self._rest.write("DELETE", self._group_path(group), repeatable=True)
+        path = await self._group_path(group)
+        if path is None:
+            return
+        answer = await self._rest.write("DELETE", path, repeatable=True)
         if answer.status >= 400 and answer.status != 404:
             raise self._rest.rejected(answer, f"the group {group.name!r} cannot be deleted")
 
@@ -167,18 +170,19 @@ class Writing(Reading):
         """All at once: an unknown one spoils it for all, and then each half is tried by itself."""
         if not accounts:
             return {}
+        path = await self._group_path(group)
+        if path is None:
+            raise self._no_group(group)
         keys = [str(account.key) for account in accounts]
         body = wire.patch([wire.of_members(op, keys)])
         try:
-            answer = await self._rest.write(
-                "PATCH", self._group_path(group), json=body, repeatable=True
-            )
+            answer = await self._rest.write("PATCH", path, json=body, repeatable=True)
         except ChangeRejected as error:
             return _all(keys, error)
         if answer.status < 400:
             return {}
         if await self._members_of(group) is None:
-            raise NotFound(f"the group {group.name!r} is gone", target=self.name, reason="conflict")
+            raise self._no_group(group)
         return await self._halves(op, group, accounts, answer)
 
     async def _halves(
@@ -193,6 +197,9 @@ class Writing(Reading):
             return {} if op == "remove" else {str(account.key): self._gone(account)}
         what = f"the membership of {account.username} in {group.name!r} cannot be changed"
         return {str(account.key): self._rest.rejected(answer, what)}
+
+    def _no_group(self, group: TargetGroup) -> NotFound:
+        return NotFound(f"the group {group.name!r} is gone", target=self.name, reason="conflict")
 
     def _gone(self, account: Account) -> NotFound:
         return NotFound(

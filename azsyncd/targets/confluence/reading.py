@@ -21,6 +21,9 @@ PAGE = 200
 NOT_THERE = frozenset({404, 405})
 """What an older Confluence answers to a call that it does not have."""
 
+_NO_GROUP = frozenset({403, 404})
+_RIGHTS = "check that the account that azsyncd signs in as administers Confluence"
+
 
 class Reading:
     """What can be read of a Confluence."""
@@ -189,11 +192,12 @@ class Reading:
         """Everybody in a group; None if there is no such group."""
         path, params = _of_group(group.name, "/member", "/member")
         found: list[Mapping[str, Any]] = []
-        async for rows in self._portions(path, params, absent=MISSING):
+        # What a group that is gone is answered is not documented: 403 can mean it, or our rights.
+        async for rows in self._portions(path, params, absent=_NO_GROUP):
             if rows is None:
                 if await self.find_group(group.name) is None:
                     return None
-                raise self._rest.strange(f"the members of {group.name!r} are not shown")
+                raise self._rest.refused(f"the members of {group.name!r} are not shown", _RIGHTS)
             found += [shape for shape in rows if wire.is_account(shape)]
         if not found and await self.find_group(group.name) is None:
             return None

@@ -70,6 +70,13 @@ class Writing(Reading):
 
     async def update_account(self, have: Account, want: Account) -> Account:
         """Both values go together; an address that nobody can see is not sent again."""
+        if not await self._has_active():
+            raise ChangeRejected(
+                "this Confluence cannot change accounts",
+                _NOT_HERE,
+                target=self.name,
+                reason="unsupported",
+            )
         email = want.email if want.email is not None else self._mails.get(str(have.key))
         body = {"fullName": want.display_name or have.display_name}
         if email is not None:
@@ -82,10 +89,6 @@ class Writing(Reading):
         return await self._again(have)
 
     async def _not_changed(self, have: Account, answer: Response) -> ChangeRejected:
-        if answer.status in (404, 405) and not await self._has_active():
-            return self._rest.rejected(
-                answer, "this Confluence cannot change accounts", _NOT_HERE, reason="unsupported"
-            )
         if await self.read_account(have) is None:
             return self._gone(have)
         if answer.status == 400 and not wire.sounds_read_only(self._rest.said(answer)):
