@@ -5,10 +5,10 @@ address of its own, and obeys its parent: one JSON object a line on standard inp
 standard output. Each answer carries the `id` of its request: any number of `told`, then `result`
 or `error`. The first line is `ready`. The end of standard input, or SIGTERM, ends the process.
 
-    {"id": 1, "do": "happen", "kind": "joiner"}    one everyday change; tells what was done, then
-                                                    of each product when it was right again
-    {"id": 2, "do": "figures"}                      how much of what should be there is there
-    {"id": 3, "do": "compare", "wait": 5}           every difference, once equal or time is up
+    {"id": 1, "do": "happen", "kinds": ["joiner"]}  everyday changes, all at once; tells what was
+                                                     done, then of each product when it was right
+    {"id": 2, "do": "figures"}                       how much of what should be there is there
+    {"id": 3, "do": "compare", "wait": 5}            every difference, once equal or time is up
 """
 
 from __future__ import annotations
@@ -76,19 +76,20 @@ class Sandbox:
 
     # What may be asked ----------------------------------------------------------------------------
 
-    async def happen(self, tell: Tell, kind: str, within: float = 60.0) -> dict[str, Any]:
-        """Let one thing happen and watch the products until both are right again.
+    async def happen(self, tell: Tell, kinds: list[str], within: float = 60.0) -> dict[str, Any]:
+        """Let these things happen in one moment and watch the products until both are right again.
 
         Tells `{text}` and for each product `{product, seconds}`. `seconds` None: nothing to do
         there; a product under `late` was not right in time, with what was wrong.
         """
         started = self.clock.monotonic()
-        happened = self.days.happen(kind)
-        if happened is None:
-            return {"kind": kind, "text": "", "seconds": {}, "late": {}}
+        happened = [found for kind in kinds if (found := self.days.happen(kind)) is not None]
+        if not happened:
+            return {"text": "", "changes": 0, "seconds": {}, "late": {}}
+        text = happened[0].text if len(kinds) == 1 else f"{len(happened)} changes at once"
         self._look()
         waits = {name: set(each.differences()) for name, each in self.expected.items()}
-        tell({"text": happened.text, "waits": {name: len(keys) for name, keys in waits.items()}})
+        tell({"text": text, "waits": {name: len(keys) for name, keys in waits.items()}})
         seconds: dict[str, float | None] = {name: None for name, keys in waits.items() if not keys}
         late: dict[str, list[str]] = {}
         while len(seconds) + len(late) < len(waits):
@@ -101,7 +102,7 @@ class Sandbox:
                     tell({"product": name, "seconds": seconds[name]})
                 elif passed > within:
                     late[name] = _listed(left.values())
-        return {"kind": kind, "text": happened.text, "seconds": seconds, "late": late}
+        return {"text": text, "changes": len(happened), "seconds": seconds, "late": late}
 
     def figures(self) -> dict[str, Any]:
         """By product: how much of accounts, groups and memberships is there, of how much."""

@@ -21,6 +21,7 @@ from azsyncd.errors import AzsyncdError
 
 PRODUCTS = ("jira", "crowd")
 SEED = 1
+LOG = "azsyncd.log"
 ROUNDS = 2
 """How often `--once` lets each kind of change happen."""
 
@@ -77,16 +78,21 @@ def _show(
     with reserve_port() as reserved:
         config = write(folder, ready, reserved.getsockname()[1])
         _introduce(stage, ready, config)
-        daemon = Child(
-            "the daemon", ["azsyncd", "run", "--config", str(config)], folder / "azsyncd.log"
-        )
-        children.append(daemon)
-        story = Story(stage, sandbox, daemon, config, notifies=ready["notifies"])
+
+        def start() -> Child:
+            children[1:] = [
+                Child("the daemon", ["azsyncd", "run", "--config", str(config)], folder / LOG)
+            ]
+            return children[1]
+
+        story = Story(stage, sandbox, start, config, notifies=ready["notifies"])
+        choose = _chooser(ready["kinds"])
         story.first_sync()
         if once:
             story.everyday(list(ready["kinds"]) * ROUNDS)
         else:
-            story.stream(minutes * 60, _chooser(ready["kinds"]))
+            story.stream(minutes * 60, choose)
+        story.bad_moments(choose)
         return OK if story.compare() else FAILED
 
 

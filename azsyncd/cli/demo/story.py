@@ -23,22 +23,30 @@ STILL_SECONDS = 60.0
 CHANGE_SECONDS = 60.0
 """So long one change may take."""
 SUBSCRIBED_SECONDS = 20.0
+MANY = 25
 PAUSE_SECONDS = 1.0
 """Between two changes, where somebody may be watching."""
 
 
 class Story:
-    """One demo: the company is served, the daemon has been started.
+    """One demo: the company is served; `start` starts the daemon.
 
     `notifies`: seconds after which the simulated Graph tells of a change.
     """
 
     def __init__(
-        self, stage: Stage, sandbox: SandboxProcess, daemon: Child, config: Path, *, notifies: float
+        self,
+        stage: Stage,
+        sandbox: SandboxProcess,
+        start: Callable[[], Child],
+        config: Path,
+        *,
+        notifies: float,
     ) -> None:
         self._stage = stage
         self._sandbox = sandbox
-        self._daemon = daemon
+        self._start = start
+        self._daemon = start()
         self._config = config
         self._notifies = notifies
         self._latencies: dict[str, list[float]] = {name: [] for name in stage.products}
@@ -101,14 +109,14 @@ class Story:
         """These changes, one after the other."""
         self._begin()
         for kind in kinds:
-            self._happen(kind)
+            self._happen([kind])
 
     def stream(self, seconds: float, choose: Callable[[int], str]) -> None:
         """Changes until time is up."""
         self._begin()
         until, number = time.monotonic() + seconds, 0
         while time.monotonic() < until:
-            self._happen(choose(number))
+            self._happen([choose(number)])
             number += 1
             time.sleep(min(PAUSE_SECONDS, max(0.0, until - time.monotonic())))
 
@@ -126,32 +134,52 @@ class Story:
             "dim",
         )
 
-    def _happen(self, kind: str) -> None:
+    def _happen(
+        self, kinds: Sequence[str], text: str = "{}", then: Callable[[], None] | None = None
+    ) -> None:
+        """Let it happen, do what is to be done `then`, and show how long the products took."""
         result: Mapping[str, Any] | None = None
-        with self._stage.waiting(f"{kind} …"):
+        with self._stage.waiting(f"{kinds[0]} …" if len(kinds) == 1 else "Many changes …"):
             following = self._sandbox.follow(
-                "happen", CHANGE_SECONDS + 10, kind=kind, within=CHANGE_SECONDS
+                "happen", CHANGE_SECONDS + 10, kinds=list(kinds), within=CHANGE_SECONDS
             )
             for told in following:
                 if told is None:
-                    self._daemon.must_live()
-                    self._decide(self._holds())
+                    self._look_after_daemon()
                 elif "result" in told:
                     result = told["result"]
+                elif then is not None and "text" in told:
+                    then()
         assert result is not None
         if not result["text"]:
             return  # nobody to whom it could happen
-        self._changes += 1
+        self._changes += result["changes"]
         self._late += bool(result["late"])
-        self._stage.happened(result["text"], result["seconds"], list(result["late"]))
-        for name, seconds in result["seconds"].items():
-            if seconds is not None:
-                self._latencies[name].append(seconds)
+        self._stage.happened(text.format(result["text"]), result["seconds"], list(result["late"]))
+        if len(kinds) == 1:
+            for name, seconds in result["seconds"].items():
+                if seconds is not None:
+                    self._latencies[name].append(seconds)
         for name, texts in result["late"].items():
             for text in texts[:3]:
                 self._stage.warn(f"{name}: {text}")
 
     # Act 3 --------------------------------------------------------------------------------------
+
+    def bad_moments(self, choose: Callable[[int], str]) -> None:
+        """Many changes at once, and changes while there is no daemon."""
+        self._stage.heading("3  Bad moments", *self._stage.products)
+        kinds = [choose(number) for number in range(MANY)]
+        self._happen(kinds)
+        self._daemon.kill()
+        self._happen(
+            kinds, "{} while the daemon is dead (kill -9); then it starts again", self._start_again
+        )
+
+    def _start_again(self) -> None:
+        self._daemon = self._start()
+
+    # Act 4 --------------------------------------------------------------------------------------
 
     def compare(self) -> bool:
         """Both products against what they should hold; whether all is equal."""
@@ -159,7 +187,7 @@ class Story:
             found = self._sandbox.ask("compare", timeout=60, wait=10)
         products = [found["products"][name] for name in self._stage.products]
         stage = self._stage
-        stage.heading("3  Comparison with what should be there", *stage.products)
+        stage.heading("4  Comparison with what should be there", *stage.products)
         for name, key in (
             ("accounts", "accounts"),
             ("… of these active", "active"),
@@ -235,6 +263,15 @@ class Story:
         if must or status is None:
             raise DemoFailed(f"after {seconds:.0f} s the daemon is not as expected: {complaint}")
         return status
+
+    def _look_after_daemon(self) -> None:
+        """It must live, and what it asks is answered."""
+        self._daemon.must_live()
+        try:
+            holds = self._holds()
+        except AzsyncdError:
+            return  # it is starting again
+        self._decide(holds)
 
     def _holds(self) -> list[HoldRow]:
         found: list[HoldRow] = ask_daemon(self._config, "holds")

@@ -97,7 +97,7 @@ async def test_a_change_is_timed_for_each_product_by_looking_at_it(sandbox: Sand
         fulfil(sandbox.expected["jira"], sandbox.world.jira)
 
     following = asyncio.create_task(follow())
-    result = await sandbox.happen(told.append, "joiner", within=5)
+    result = await sandbox.happen(told.append, ["joiner"], within=5)
     await following
     assert result["late"] == {}
     assert 0.05 <= result["seconds"]["crowd"] < result["seconds"]["jira"]
@@ -110,10 +110,24 @@ async def test_a_change_that_does_not_arrive_is_late_and_says_what_is_wrong(
     sandbox: Sandbox,
 ) -> None:
     fulfil_all(sandbox)
-    result = await sandbox.happen(lambda _: None, "joiner", within=0.05)
+    result = await sandbox.happen(lambda _: None, ["joiner"], within=0.05)
     assert result["seconds"] == {}
     assert all("has no account" in texts[0] for texts in result["late"].values())
     assert set(result["late"]) == {"jira", "crowd"}
+
+
+async def test_many_changes_at_once_are_one_wait(sandbox: Sandbox) -> None:
+    fulfil_all(sandbox)
+    told: list[Mapping[str, Any]] = []
+    following = asyncio.create_task(
+        sandbox.happen(told.append, ["joiner", "guest", "restored", "disabled"], within=5)
+    )
+    await asyncio.sleep(0.02)
+    fulfil_all(sandbox)
+    result = await following
+    assert result["text"] == "3 changes at once"
+    assert result["changes"] == 3
+    assert set(result["seconds"]) == {"jira", "crowd"}
 
 
 async def test_a_product_that_has_nothing_to_do_has_no_time(sandbox: Sandbox) -> None:
@@ -122,12 +136,12 @@ async def test_a_product_that_has_nothing_to_do_has_no_time(sandbox: Sandbox) ->
     sandbox.days._kinds["promotion"] = lambda: str(  # type: ignore[assignment]
         sandbox.world.tenant.update(user.id, jobTitle="Chief")
     )
-    result = await sandbox.happen(lambda _: None, "promotion", within=5)
+    result = await sandbox.happen(lambda _: None, ["promotion"], within=5)
     assert result["seconds"] == {"jira": None, "crowd": None}
 
 
 async def test_what_cannot_happen_says_nothing(sandbox: Sandbox) -> None:
-    result = await sandbox.happen(lambda _: None, "group renamed")
+    result = await sandbox.happen(lambda _: None, ["group renamed"])
     assert (result["text"], result["seconds"]) == ("", {})
 
 
@@ -139,7 +153,7 @@ async def test_obeys_line_by_line_and_answers_nonsense_with_an_error(sandbox: Sa
         yield b'{"id": 1, "do": "figures"}\n'
         yield b'{"id": 2, "do": "dance"}\n'
         yield b"no json\n"
-        yield b'{"id": 3, "do": "happen", "kind": "unheard of"}\n'
+        yield b'{"id": 3, "do": "happen", "kinds": ["unheard of"]}\n'
         yield b'{"id": 4, "do": "compare", "wait": 0}\n'
 
     await obey(sandbox, lines(), said.append)
