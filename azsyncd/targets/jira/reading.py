@@ -221,26 +221,30 @@ class Reading:
         The account's own groups are the shorter list; that it is not among them is believed only
         where the group is too large to be looked through.
         """
-        groups = await self._groups_of(account)
+        params = {"key": account.key or "", "expand": "groups"}
+        shape = await self._rest.read("/user", params, absent=MISSING, of_one=True)
+        if shape is None:  # nobody is in no group: only whether there is one is asked
+            page = await self._member_page(group.name, 0, 1, of_one=True)
+            return None if page is None else False
+        groups = _groups_in(map_of(shape))
         if groups is not None and fold(group.name) in groups:
             return True
         walked = 0
-        async for page in self._member_pages(group.name):
-            if page is None:
+        async for members in self._member_pages(group.name):
+            if members is None:
                 return None
-            if any(wire.account_of(shape).key == account.key for shape in page):
+            if any(wire.account_of(each).key == account.key for each in members):
                 return True
             walked += 1
             if walked == WALK and groups is not None:
                 return False
         return False
 
-    async def _groups_of(self, account: Account) -> frozenset[str] | None:
-        """The groups of an account, folded; None where Jira does not show all of them."""
-        params = {"key": account.key or "", "expand": "groups"}
-        body = await self._rest.read("/user", params, absent=MISSING, of_one=True)
-        shown = map_of(map_of(body).get("groups"))
-        items = rows_of(shown.get("items"))
-        if shown.get("size") != len(items):
-            return None
-        return frozenset(fold(text_of(each.get("name"))) for each in items)
+
+def _groups_in(shape: Mapping[str, Any]) -> frozenset[str] | None:
+    """The groups of an account, folded; None where Jira does not show all of them."""
+    shown = map_of(shape.get("groups"))
+    items = rows_of(shown.get("items"))
+    if shown.get("size") != len(items):
+        return None
+    return frozenset(fold(text_of(each.get("name"))) for each in items)

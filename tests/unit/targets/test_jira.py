@@ -343,3 +343,15 @@ async def test_tokens_came_with_8_14(served: Any, version: str, ending: Any) -> 
         return
     with pytest.raises(ending):
         await target.probe()
+
+
+async def test_who_is_gone_is_not_looked_for_in_a_large_group(served: Any) -> None:
+    """One question about the account, one about the group."""
+    jira, target = await served.connect(Jira)
+    made = await target.create_account(ann())
+    for n in range(500):
+        jira.add_user(f"a{n:04}", groups=["staff"])
+    jira.remove_user("ann")
+    before = jira.counters.requests
+    assert await target.remove_members(STAFF, [made]) == {}
+    assert jira.counters.requests - before == 3
