@@ -22,6 +22,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from urllib.parse import quote, urlencode, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import orjson
@@ -310,8 +311,9 @@ class Peer:
                 connector=connector,
                 headers=self._headers,
                 cookie_jar=aiohttp.DummyCookieJar(),
-                trust_env=self._proxy is None,
-                proxy=self._proxy,
+                # Not trust_env: it asks a thread for the environment and ~/.netrc on each request,
+                # and a netrc would sign us in as somebody else.
+                proxy=self._proxy or _environment_proxy(self.base_url),
                 auto_decompress=True,
             )
         return session
@@ -375,6 +377,15 @@ class Peer:
 
 
 _FAILED = frozenset({429, 500, 502, 503, 504, 509})
+
+
+def _environment_proxy(url: str) -> str | None:
+    """The proxy of HTTPS_PROXY, HTTP_PROXY and NO_PROXY for this address."""
+    parts = urlsplit(url)
+    if not parts.hostname or proxy_bypass(parts.hostname):
+        return None
+    proxies = getproxies()
+    return proxies.get(parts.scheme) or proxies.get("all")
 
 
 def _nothing_sent(error: BaseException) -> bool:
