@@ -85,8 +85,8 @@ def examples(rows: list[ChangeRow], total: int | None = None) -> Iterator[str]:
 def change_lines(row: ChangeRow) -> Iterator[str]:
     """One change: what, to whom, why, and each value that becomes another."""
     sign = SIGNS.get(row["change"], "~")
-    head = coloured(sign, f"  {sign} {word(row['change']):<{_WIDTH}}")
-    yield f"{head} {who(row)}{_why(row)}"
+    head = coloured(sign, f"{sign} {word(row['change']):<{_WIDTH}}")
+    yield f"  {head} {who(row)}{_why(row)}"
     if row["change"] not in _SAY_IT_ALL:
         yield from _values(row["before"], row["after"], row["name"])
 
@@ -99,8 +99,9 @@ def waiting_lines(rows: list[ChangeRow], total: int) -> Iterator[str]:
         yield f"      {alike}"
     for row in rows[:EXAMPLES]:
         sign = SIGNS.get(row["change"], " ")
-        said = "" if alike or not _said(row) else f": {_said(row)}"
-        yield f"      {sign} {word(row['change']):<{_WIDTH}} {who(row)}{_why(row)}{said}"
+        yield f"      {sign} {word(row['change']):<{_WIDTH}} {who(row)}{_why(row)}"
+        if not alike and _said(row):
+            yield f"        {'':<{_WIDTH}} {_said(row)}"
     rest = total - min(len(rows), EXAMPLES)
     if rest > 0:
         yield f"        {'':<{_WIDTH}} … and {rest:,} more"

@@ -164,7 +164,8 @@ def _target_lines(plan: TargetPlan) -> Iterator[str]:
 
 
 def _figures(plan: TargetPlan) -> Iterator[list[str]]:
-    yield ["planned", summary_line(plan["changes"], {})]
+    for number, line in enumerate(_sums(plan["changes"]) or ["nothing to write"]):
+        yield ["" if number else "planned", line]
     if any(plan["withheld"].values()):
         yield ["withheld", withheld_words(plan["withheld"])]
     for line in budget_lines(plan["budgets"]):
@@ -182,6 +183,20 @@ def _figures(plan: TargetPlan) -> Iterator[list[str]]:
         ]
     if any(plan["changes"].values()):
         yield ["duration", f"about {duration(plan['seconds'])}"]
+
+
+def _sums(changes: Mapping[str, int]) -> list[str]:
+    """`+ 12 create, 30 add member`: a line for each sign."""
+    lines = []
+    for sign in "+~-":
+        sums = [
+            f"{changes[kind]:,} {words(kind)}"
+            for kind, its_sign in SIGNS.items()
+            if its_sign == sign and changes.get(kind)
+        ]
+        if sums:
+            lines.append(f"{sign} {', '.join(sums)}")
+    return lines
 
 
 def _withheld_lines(plan: TargetPlan) -> Iterator[str]:

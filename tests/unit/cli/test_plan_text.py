@@ -129,8 +129,9 @@ def test_withheld_changes_are_told_by_reason(row: Make, target_plan: Make) -> No
     assert "! withheld: licence (22) — no seats left" in text
     assert text.count("full — buy") == 1
     assert "… and 2 more" in text
-    assert "a@x  (new): two want a — rename" in text
-    assert "b@x  (new): two want b — rename" in text
+    lines = [line.strip() for line in text.splitlines()]
+    assert lines[lines.index("+ create       a@x  (new)") + 1] == "two want a — rename"
+    assert lines[lines.index("+ create       b@x  (new)") + 1] == "two want b — rename"
     assert "planned   nothing to write" in text
     assert "withheld  2 conflict, 22 licence" in text
     assert text.endswith("Nothing would be written: all that differs is withheld.")
@@ -163,6 +164,18 @@ def test_budgets_seats_unexplained_and_duration(row: Make, target_plan: Make) ->
         "  duration     about 62 min",
         "",
         "Nothing was written. `azsyncd sync` writes what is planned.",
+    ]
+
+
+def test_the_sum_is_a_line_for_each_sign(target_plan: Make) -> None:
+    """It fits on a terminal."""
+    changes = {"deactivate": 1, "add_member": 1234, "create": 12, "rename": 2}
+    assert shown(target_plan(changes=changes, seconds=1.0)).splitlines()[-6:-1] == [
+        "  planned   + 12 create, 1,234 add member",
+        "            ~ 2 rename",
+        "            - 1 deactivate",
+        "  duration  about 1.0 s",
+        "",
     ]
 
 
