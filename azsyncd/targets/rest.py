@@ -41,6 +41,7 @@ class Rest:
         text: ErrorText,
         headers: Mapping[str, str] = HEADERS,
         sounds_read_only: Callable[[str], bool] = lambda words: False,
+        sign_in_hint: str = "make a new token, or check the password, and reload",
     ) -> None:
         self.target = target
         self.api = api
@@ -48,6 +49,7 @@ class Rest:
         self._text = text
         self._headers = dict(headers)
         self._sounds_read_only = sounds_read_only
+        self._sign_in_hint = sign_in_hint
 
     # Reading ------------------------------------------------------------------------------------
 
@@ -222,7 +224,7 @@ class Rest:
         if answer.status == 401:
             raise self.refused(
                 f"our token or password is not accepted (401){self._after(answer)}",
-                "make a new token, or check the password, and reload",
+                self._sign_in_hint,
             )
         if answer.status == 403:
             raise self.refused(f"we are not let in (403){self._after(answer)}", _RIGHTS)

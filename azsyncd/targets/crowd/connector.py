@@ -42,11 +42,6 @@ class Crowd(Reading):
                 f"this machine may not speak for the application (403): {self._rest.said(answer)}",
                 "add its address to the application's remote addresses in Crowd",
             )
-        if answer.status == 401 and not answer.is_html:
-            raise self._rest.refused(
-                f"Crowd does not know the application (401): {self._rest.said(answer)}",
-                "username and password are those of an application in Crowd, not of a person",
-            )
         self._rest.settle(answer)
         return answer
 

@@ -36,7 +36,9 @@ class Reading:
         self.name = name
         self.dialect: Dialect = wire.CrowdDialect()
         self._peer = peer
-        self._rest = Rest(name, peer, wire.API, text=wire.error_text)
+        self._rest = Rest(
+            name, peer, wire.API, text=wire.error_text, sign_in_hint=wire.SIGN_IN_HINT
+        )
         self._instance = instance
         self._secret = secret
         self._attributes = tuple(attributes)

@@ -16,6 +16,8 @@ OBJECT_ID = "azsyncd.objectId"
 INSTANCE = "azsyncd.owner"
 """The two attributes that are our mark."""
 
+SIGN_IN_HINT = "username and password are those of an application in Crowd, not of a person"
+
 ADMIN_GROUPS = frozenset({"crowd-administrators", "administrators", "system-administrators"})
 
 

@@ -42,7 +42,12 @@ class Reading:
         self.dialect: Dialect = wire.JiraDialect()
         self._peer = peer
         self._rest = Rest(
-            name, peer, wire.API, text=wire.error_text, sounds_read_only=wire.sounds_read_only
+            name,
+            peer,
+            wire.API,
+            text=wire.error_text,
+            sounds_read_only=wire.sounds_read_only,
+            sign_in_hint=wire.SIGN_IN_HINT,
         )
         self._instance = instance
         self._product_access = product_access

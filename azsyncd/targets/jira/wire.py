@@ -29,6 +29,11 @@ ADMIN_GROUPS = frozenset(
 
 FORBIDDEN = "<>&"
 
+SIGN_IN_HINT = (
+    "make a new token, or check the password, and reload; tokens came with Jira 8.14, and from 11.0"
+    " on passwords are only taken where System → Authentication methods allows them"
+)
+
 
 class JiraDialect:
     """Names keep their case: Jira compares without it. Mail and full name are required."""

@@ -45,11 +45,10 @@ class Served:
             kind,
             "main",
             url=f"{address}/base",
-            sign_in=SIGN_IN[kind],
             clock=self.clock,
             limits=Limits(concurrency=4, requests_per_second=1000, timeout=5),
             instance="azsyncd",
-            **connecting,
+            **{"sign_in": SIGN_IN[kind], **connecting},
         )
         self._stack.push_async_callback(target.close)
         return target

@@ -13,6 +13,7 @@ from azsyncd.errors import ChangeRejected, TargetRefused, TargetUnavailable
 from azsyncd.model.accounts import Account, Mark, TargetGroup
 from azsyncd.sandbox.directories import Directory
 from azsyncd.sandbox.jira import Jira
+from azsyncd.targets.connect import SignIn
 
 STAFF = TargetGroup(name="staff", key="staff")
 LICENSED = TargetGroup(name="jira-software-users", key="jira-software-users")
@@ -355,3 +356,15 @@ async def test_who_is_gone_is_not_looked_for_in_a_large_group(served: Any) -> No
     before = jira.counters.requests
     assert await target.remove_members(STAFF, [made]) == {}
     assert jira.counters.requests - before == 3
+
+
+async def test_a_jira_11_that_takes_no_password_says_what_it_takes(served: Any) -> None:
+    """Basic is off there by default (§8.8)."""
+    password = SignIn(username="azsyncd", password="jira-password")
+    jira = Jira(version="11.3.0", clock=served.clock)
+    target = await served.reach("jira", jira.app(), sign_in=password)
+    with pytest.raises(TargetRefused) as caught:
+        await target.probe()
+    assert "11.0" in caught.value.hint
+    jira.basic_enabled = True
+    await target.probe()
