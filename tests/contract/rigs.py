@@ -34,7 +34,7 @@ LIMITS = Limits(concurrency=4, requests_per_second=1000, timeout=10)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One target. `cannot`: deactivate, rename, update, list, marks, attributes, captcha …"""
+    """One target. `cannot`: deactivate, rename, update, list, marks, attributes …"""
 
     name: str
     kind: str
@@ -103,7 +103,7 @@ def _confluence(version: str, **more: Any) -> Entry:
         version=version,
         sign_in=more.pop("sign_in", SignIn(token="confluence-token")),
         flags=more,
-        cannot=frozenset({"rename", "marks", "attributes"}) | old,
+        cannot=frozenset({"rename", "marks", "attributes", "email"}) | old,
         illegal="\\,+<>'\"/ ",
         forbidden="/\\",
         reserved=frozenset({".", ".."}),
@@ -150,7 +150,7 @@ ENTRIES = [
         sign_in=SignIn(token="cloud-api-key"),
         connecting={"directory_id": DIRECTORY},
         flags={"directory_id": DIRECTORY, "page_cap": 25},
-        cannot=frozenset({"captcha", "instance"}),
+        cannot=frozenset({"captcha", "instance", "directories"}),
         group_ids=True,
         typical=True,
     ),

@@ -91,8 +91,8 @@ async def test_a_captcha_stops_the_target_at_once(
     over_http: Rig, read: Callable[[Target], Awaitable[Any]]
 ) -> None:
     """Each further try would deepen the lock."""
-    if over_http.entry.kind == "crowd":
-        pytest.skip("an application is asked for none")
+    if over_http.entry.kind == "crowd" or not over_http.can("captcha"):
+        pytest.skip("is asked for none")
     ready(over_http)
     over_http.product.captcha = True
     before = over_http.product.counters.requests
@@ -104,8 +104,8 @@ async def test_a_captcha_stops_the_target_at_once(
 
 async def test_a_captcha_on_a_write_stops_the_target(over_http: Rig) -> None:
     """It is not that object's fault."""
-    if over_http.entry.kind == "crowd":
-        pytest.skip("an application is asked for none")
+    if over_http.entry.kind == "crowd" or not over_http.can("captcha"):
+        pytest.skip("is asked for none")
     over_http.product.captcha = True
     with pytest.raises(TargetRefused):
         await over_http.make()
@@ -119,10 +119,12 @@ async def test_lost_rights_stop_the_target(over_http: Rig) -> None:
         for read in ("ask", "probe", "members"):
             with pytest.raises(TargetRefused):
                 await READS[read](over_http.target)
-    with pytest.raises(ChangeRejected) as caught:
+    with pytest.raises((ChangeRejected, TargetRefused)) as caught:
         await over_http.target.update_account(made, replace(made, email="new@example.com"))
-    assert caught.value.doubtful or caught.value.reason == "read_only"
-    assert caught.value.hint and caught.value.status == 403
+    assert caught.value.hint
+    if isinstance(caught.value, ChangeRejected):
+        assert caught.value.doubtful or caught.value.reason == "read_only"
+        assert caught.value.status == (401 if over_http.entry.kind == "bitbucket" else 403)
 
 
 # Unavailable -----------------------------------------------------------------------------------
@@ -221,10 +223,8 @@ async def test_rule_18_a_create_whose_answer_was_lost_is_found_again(over_http: 
     with pytest.raises(TargetUnavailable):
         await over_http.make()
     found = await over_http.target.find_account("ann")
-    assert found is not None and (found.email, found.display_name) == (
-        "person1@example.com",
-        "Person 1",
-    )
+    assert found is not None and found.display_name == "Person 1"
+    assert found.email == ("person1@example.com" if over_http.can("email") else None)
     with pytest.raises(AlreadyExists):
         await over_http.make()
 
@@ -285,7 +285,7 @@ async def test_i4_a_change_whose_answer_was_lost_can_be_made_again(
 
 async def test_a_read_only_directory_is_named_as_the_reason(rig: Rig) -> None:
     """For each kind of write, and whatever language the product speaks."""
-    if not hasattr(rig.hands, "set_read_only"):
+    if not hasattr(rig.hands, "set_read_only") or not rig.can("directories"):
         pytest.skip("has no directories")
     made = await rig.make()
     rig.hands.add_group("staff", ["ann"])
@@ -295,7 +295,9 @@ async def test_a_read_only_directory_is_named_as_the_reason(rig: Rig) -> None:
     rig.hands.set_read_only()
     with pytest.raises(ChangeRejected) as caught:
         await rig.target.update_account(made, replace(made, email="new@example.com"))
-    assert caught.value.reason in ("read_only", "blocked") and caught.value.hint
+    assert caught.value.hint
+    if rig.entry.kind in ("jira", "crowd"):
+        assert caught.value.reason == "read_only"
     for change in (
         lambda: rig.make("eve", 2),
         lambda: rig.target.delete_account(made),
@@ -311,7 +313,7 @@ async def test_a_read_only_directory_is_named_as_the_reason(rig: Rig) -> None:
 
 async def test_already_so_is_success_in_a_read_only_directory_too(rig: Rig) -> None:
     """What is decided by reading again does not depend on what was refused."""
-    if not hasattr(rig.hands, "set_read_only"):
+    if not hasattr(rig.hands, "set_read_only") or not rig.can("directories"):
         pytest.skip("has no directories")
     made = await rig.make()
     rig.hands.add_group("staff", ["ann"])

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
+from azsyncd.answers import Response
 from azsyncd.http import Peer
 from azsyncd.model.accounts import Account, Dialect, TargetGroup, fold
 from azsyncd.targets.ahead import ahead
@@ -13,6 +14,22 @@ from azsyncd.targets.bitbucket import wire
 from azsyncd.targets.rest import MISSING, Rest, map_of, rows_of, text_of
 
 PAGE = 1000
+
+
+NO_RIGHT = (
+    "the account that azsyncd signs in as does not administer Bitbucket (401)",
+    "give it the global permission Admin; a token must belong to an administrator, and where tokens"
+    " do not carry that right, use username and password",
+)
+
+
+class BitbucketRest(Rest):
+    """A 401 of Bitbucket can mean that we are known, and may not."""
+
+    def _refuse_strangers(self, answer: Response) -> None:
+        if wire.lacks_rights(answer):
+            raise self.refused(*NO_RIGHT)
+        super()._refuse_strangers(answer)
 
 
 class Reading:
@@ -32,7 +49,7 @@ class Reading:
         self.name = name
         self.dialect: Dialect = wire.BitbucketDialect()
         self._peer = peer
-        self._rest = Rest(name, peer, wire.API, text=wire.error_text)
+        self._rest = BitbucketRest(name, peer, wire.API, text=wire.error_text)
         self._secret = secret
         self._username = username
         self._product_access = product_access

@@ -73,6 +73,8 @@ class Writing(Reading):
         return await self._stored(have, have.username, answer)
 
     async def _not_changed(self, have: Account, answer: Response) -> ChangeRejected:
+        if answer.status in _REFUSALS:
+            return self._no(answer, f"{have.username} cannot be changed")
         now = await self.read_account(have)
         if now is None or fold(now.username) != fold(have.username):
             return self._gone(have)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from azsyncd.answers import Response
-from azsyncd.errors import AlreadyExists, ChangeRejected, NotFound
+from azsyncd.errors import AlreadyExists, ChangeRejected, NotFound, TargetUnavailable
 from azsyncd.model.accounts import Account, Mark, TargetGroup
 from azsyncd.targets.cloud import wire
 from azsyncd.targets.cloud.reading import Reading
@@ -35,10 +35,20 @@ class Writing(Reading):
         answer = await self._rest.write("POST", "/Users", json=body)
         if answer.status >= 400:
             raise await self._not_created(account, answer)
-        stored = self._account_of(map_of(self._rest.json(answer)))
+        stored = await self._created(account, answer)
         if self._marked is not None and stored.mark is not None:
             self._marked.add(stored.mark.object_id)
         return stored
+
+    async def _created(self, account: Account, answer: Response) -> Account:
+        """The account in the answer; it is looked for if that is garbled, for it stands."""
+        try:
+            return self._account_of(map_of(self._rest.json(answer)))
+        except TargetUnavailable:
+            found = await self.find_account(account.username)
+            if found is None:
+                raise
+            return found
 
     async def _refuse_second(self, account: Account) -> None:
         """Uniqueness of the mark is ours to keep: nobody gets a second account because her name

@@ -37,12 +37,12 @@ class Writing(Reading):
         answer = await self._write("POST", "/admin/user", json=body)
         if answer.status >= 400:
             raise await self._not_created(account, answer)
-        key = text_of(map_of(self._rest.json(answer)).get("userKey"))
-        if key and account.email:
-            self._remember(key, account.email)
         stored = await self.find_account(account.username)
         if stored is None:
             raise self._rest.strange(f"{account.username} was created and is not shown")
+        if account.email:
+            self._remember(str(stored.key), account.email)
+            stored = replace(stored, email=account.email)
         if self._product_access == "by_groups":
             await self._take_no_seat(stored)
         return stored
