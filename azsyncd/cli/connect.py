@@ -12,6 +12,7 @@ import pwd
 import re
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +28,9 @@ DEFAULT_SOCKET = Path("/run/azsyncd/admin.sock")
 Tell = Callable[[Progress], None]
 
 _CONNECT_TIMEOUT = 5.0
+_START_SECONDS = 5.0
+"""How long a daemon may take from its lock to its socket."""
+_LOOK_AGAIN = 0.25
 _GOES_ON = frozenset({"sync", "reload"})
 """What the daemon does to its end although nobody waits any more."""
 _SCALAR = re.compile(
@@ -37,10 +41,19 @@ _SCALAR = re.compile(
 def ask(config: Path, operation: str, *, tell: Tell | None = None, **arguments: Any) -> Any:
     """The operation's result, from the daemon if one runs. Raises AzsyncdError."""
     given = {key: value for key, value in arguments.items() if value is not None}
-    with _daemon(config) as connection:
-        if connection is not None:
-            return _asked(connection, operation, given, tell)
-    return _here(config, operation, given, tell)
+    patience = _START_SECONDS
+    while True:
+        with _daemon(config) as connection:
+            if connection is not None:
+                return _asked(connection, operation, given, tell)
+        try:
+            return _here(config, operation, dict(given), tell)
+        except StateError as error:
+            # A daemon that is starting has the lock, and no socket yet.
+            if "in use by another" not in error.message or patience <= 0:
+                raise
+        time.sleep(_LOOK_AGAIN)
+        patience -= _LOOK_AGAIN
 
 
 def ask_daemon(config: Path, operation: str, **arguments: Any) -> Any:

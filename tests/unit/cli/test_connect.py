@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import socket
@@ -16,7 +17,7 @@ import pytest
 
 from azsyncd.cli import connect
 from azsyncd.cli.connect import DEFAULT_SOCKET, ask, ask_daemon, is_running, socket_of
-from azsyncd.errors import AzsyncdError
+from azsyncd.errors import AzsyncdError, StateError
 
 from .conftest import Azsyncd, Daemon
 
@@ -190,6 +191,47 @@ def test_without_a_daemon_it_is_done_right_here(
     assert ask(config, "sync", target="jira", user=None) == {"outcome": "converged"}
     assert offline.asked.pop("by").startswith(f"uid {os.getuid()}")
     assert offline.asked == {"operation": "sync", "target": "jira", "tell": None}
+
+
+@pytest.fixture
+def locked(config: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Another azsyncd has the state's lock."""
+    monkeypatch.setattr("azsyncd.cli.privileges.step_down", lambda _: None)
+    monkeypatch.setattr("azsyncd.logs.configure", lambda *_: None)
+    (config.parent / "state").mkdir()
+    with (config.parent / "state" / "azsyncd.db.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.mark.usefixtures("locked")
+def test_a_daemon_that_is_starting_is_waited_for(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has the lock, and no socket yet."""
+    daemon = Daemon(config.with_name("admin.sock"))
+    daemon.operations.holds.return_value = []
+    looks: list[float] = []
+
+    def look_again(seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == 2:
+            daemon.__enter__()
+
+    monkeypatch.setattr("time.sleep", look_again)
+    assert ask(config, "holds") == []
+    daemon.__exit__()
+    assert len(looks) == 2
+
+
+@pytest.mark.usefixtures("locked")
+def test_a_state_that_stays_locked_is_told(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody else is at work on it, without a daemon."""
+    looks: list[float] = []
+    monkeypatch.setattr("time.sleep", looks.append)
+    with pytest.raises(StateError, match="in use by another azsyncd"):
+        ask(config, "holds")
+    assert sum(looks) == 5
 
 
 def test_a_backup_through_the_daemon_is_ours_alone(
