@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from azsyncd.engine.planning import Draft, Planning, batched
+from azsyncd.engine.planning import Planning, batched
+from azsyncd.engine.recording import Draft
 from azsyncd.state import facts, mirror, spill
 from azsyncd.state.store import Connection, Store
 

@@ -25,7 +25,8 @@ from azsyncd.engine.bell import Bell
 from azsyncd.engine.drafting import Drafting
 from azsyncd.engine.inventory import Inventory
 from azsyncd.engine.pending import settle_pending
-from azsyncd.engine.planning import Draft, Planning
+from azsyncd.engine.planning import Planning
+from azsyncd.engine.recording import Draft
 from azsyncd.engine.steady import Steady
 from azsyncd.errors import TargetError, TargetRefused
 from azsyncd.model.accounts import Capabilities

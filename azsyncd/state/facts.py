@@ -35,15 +35,18 @@ class Slice:
 # Who --------------------------------------------------------------------------------------------
 
 
-def slice_since(db: sqlite3.Connection, t: int, since: int, now: float) -> Slice:
+def slice_since(
+    db: sqlite3.Connection, t: int, since: int, now: float, wall: float | None = None
+) -> Slice:
     """Everybody touched since a revision, everybody at or below a changed nesting, and whoever
-    waits and is due."""
+    waits and is due. `wall`: the clock of those who asked for a try, where it is ahead of `now`; a
+    grace period never ends early for that (I11)."""
     users, groups, heads = mirror.touched_since(db, since)
     found = set(users) | set(mirror.users_below(db, heads))
     rows = db.execute(
         "SELECT DISTINCT w.n, o.kind FROM waiting w JOIN object o ON o.n = w.n"
-        " WHERE w.t = ? AND w.retry_at <= ?",
-        (t, now),
+        " WHERE w.t = ? AND w.retry_at <= iif(w.reason = 'grace', ?, ?)",
+        (t, now, max(now, wall or now)),
     ).fetchall()
     found |= {row["n"] for row in rows if row["kind"] == "user"}
     due_groups = {row["n"] for row in rows if row["kind"] == "group"}

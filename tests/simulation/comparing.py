@@ -23,12 +23,12 @@ def _of(world: World, name: str, want: Expected) -> list[str]:
     names = [account.username.lower() for account in product.held.values()]
     found += [f"two accounts are called {n}" for n in set(names) if names.count(n) > 1]
     keys: dict[str, str] = {}
-    waiting = {p.id for p in want.people.values() if contested(world, want, p)}
+    waiting = contested(world, want)
     disputed = {n for n, ids in world.watch.names.items() if ids & waiting}
     wanted_names = {person.username for person in want.people.values()}
     for person in want.people.values():
         account = product.account(person.username)
-        if contested(world, want, person):
+        if person.id in waiting:
             continue
         if account is not None:
             keys[person.id] = str(account.key)
@@ -57,10 +57,22 @@ def _of(world: World, name: str, want: Expected) -> list[str]:
     return found
 
 
-def contested(world: World, want: Expected, person: Person) -> bool:
-    """Whether her name may belong to the account of somebody who left (rule 23)."""
-    owners = world.watch.names.get(person.username, set())
-    return any(other != person.id and other not in want.people for other in owners)
+def contested(world: World, want: Expected) -> set[str]:
+    """Whose name may belong to the account of somebody who left (rule 23), or of somebody who
+    cannot leave it for that reason."""
+    found: set[str] = set()
+    while True:
+        more = {
+            person.id
+            for person in want.people.values()
+            if any(
+                other != person.id and (other not in want.people or other in found)
+                for other in world.watch.names.get(person.username, ())
+            )
+        }
+        if more <= found:
+            return found
+        found |= more
 
 
 def _person(world: World, name: str, person: Person, account: Account | None) -> list[str]:

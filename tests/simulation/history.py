@@ -10,7 +10,7 @@ from azsyncd.model.accounts import Account
 from azsyncd.plan.policy import Budget, GuardRules, Policy
 from azsyncd.sandbox.layout import Oddities
 from azsyncd.sandbox.nodes import Refusal
-from azsyncd.state import holds, targets, waiting
+from azsyncd.state import holds, mirror, targets, waiting
 from azsyncd.state.store import Connection
 
 from .comparing import differences
@@ -302,8 +302,8 @@ class History:
         try:
             self._life(1.0)
             left: list[str] = []
-            for _ in range(4 if self.tight else 2):
-                world.loop.run_until_complete(self._full_sync())
+            for attempt in range(4 if self.tight else 3):
+                world.loop.run_until_complete(self._full_sync(attempt))
                 left = differences(world)
                 if not left:
                     return self._replay()
@@ -311,13 +311,16 @@ class History:
             return [f"I9: {error}"]
         return left
 
-    async def _full_sync(self) -> None:
+    async def _full_sync(self, attempt: int) -> None:
         world = self.world
 
         def ask(db: Connection) -> None:
             for hold in holds.listed(db):
                 if hold.kind == holds.SOURCE:
-                    continue  # the next crawl is whole again
+                    if attempt:  # this crawl was whole: so few are there
+                        mirror.approve_sweep(db, hold.payload["crawl"], world.clock.now())
+                        holds.close_standing(db, None, holds.SOURCE, "approved")
+                    continue
                 holds.decide(db, hold.id, "approved", "sim", "", world.clock.now())
                 if hold.kind == holds.FIRST_CONTACT and hold.t is not None:
                     targets.update(db, hold.t, first_contact="consented")
@@ -326,6 +329,7 @@ class History:
                 waiting.make_all_due(db, target.t, world.clock.now(), "licence")
 
         await world.store.write(ask)
+        await world.refresh()
         world.pull.owe_crawl("full")
         for target in world.targets.values():
             target.bell.ring("full")

@@ -14,6 +14,7 @@ from .expected import expected
 if TYPE_CHECKING:
     from .world import World
 
+SWAP = "azsyncd-swap-"
 WRITES = frozenset({"create", "update", "rename", "set", "mark", "delete", "add", "remove"})
 
 
@@ -81,12 +82,13 @@ class Watch:
         product = self._world.products[name]
         key = (name, asyncio.current_task())
         if when == "before":
-            whose = f"{'group ' if 'member' in method else ''}{product.calls[-1][1]}"
+            whose = product.subject
             self._flying = {
                 k: w for k, w in self._flying.items() if k[1] is not None and not k[1].done()
             }
             if any(k[0] == name and w == whose for k, w in self._flying.items() if k != key):
                 self.wrong.append(f"I8: two writes at a time to {whose} in {name}")
+                self._world.note(self.wrong[-1])
             self._flying[key] = whose
             return
         self._flying.pop(key, None)
@@ -119,10 +121,15 @@ class Watch:
             return
         if account.username in self._world.foreign:
             self.wrong.append(f"I6: {account.username} was taken out of {group}")
+        elif self._ids(account) & self.shut:
+            return  # where an account cannot be shut, its groups are taken (rule 32)
         elif not any((group, found) in self.parted for found in self._ids(account)):
             self.wrong.append(f"I2: {account.username} was taken out of {group} in {name}")
 
     def _ids(self, account: Account) -> set[str]:
         if account.mark is not None:
             return {account.mark.object_id}
-        return self.names.get(account.username.lower(), set())
+        name = account.username.lower()
+        if name.startswith(SWAP):
+            return {name.removeprefix(SWAP)}
+        return self.names.get(name, set())

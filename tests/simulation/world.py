@@ -26,14 +26,14 @@ from azsyncd.errors import (
     TargetError,
     TargetUnavailable,
 )
-from azsyncd.model.accounts import Capabilities
+from azsyncd.model.accounts import Account, Capabilities
 from azsyncd.model.identities import GROUP_PROPERTIES, USER_PROPERTIES
 from azsyncd.plan.policy import Entry, GroupScope, Policy, Scope, UserScope
 from azsyncd.sandbox.delta import DeltaFeeds
 from azsyncd.sandbox.layout import Oddities
 from azsyncd.sandbox.odata import Ask, Refused
 from azsyncd.sandbox.tenant import Tenant
-from azsyncd.state import targets
+from azsyncd.state import mirror, targets
 from azsyncd.state.store import Runner, Store, open_store
 from azsyncd.targets.memory import ABLE, Memory
 
@@ -56,6 +56,21 @@ PLAIN = Capabilities(version="1", members_per_call=1)
 
 class Gone(Exception):
     """The process is dead: nothing that it still tries has any effect."""
+
+
+class Watched(Memory):
+    """A product that tells whom a write is about: by key, for two may have had one name."""
+
+    subject = ""
+
+    async def _before(self, method: str, account: Account) -> None:
+        self.subject = account.key or account.username
+        await super()._before(method, account)
+
+    async def _around_write(self, method: str, whose: str) -> None:
+        if "account" not in method and method != "set_active":
+            self.subject = f"group {whose}"
+        await super()._around_write(method, whose)
 
 
 class InLoop:
@@ -128,7 +143,7 @@ class World:
             self.tenant, oddities=Oddities(page_size=5, member_slice=4), seed=seed
         )
         self.policy = policy or Policy(scope=SCOPE_RULES)
-        self.products: dict[str, Memory] = {}
+        self.products: dict[str, Watched] = {}
         self.foreign: set[str] = set()  # usernames of accounts that are not ours
         self.no_seats = False
         self.watch = Watch(self)
@@ -182,18 +197,19 @@ class World:
 
     # Products -------------------------------------------------------------------------------------
 
-    def _product(self, name: str, able: Capabilities) -> Memory:
+    def _product(self, name: str, able: Capabilities) -> Watched:
         async def faults(when: str, method: str) -> None:
             self.breathe()
             self.watch.called(name, when, method)
-            self.note(f"{name} {when} {method}")
+            whose = self.products[name].calls[-1][1] if is_write(method) else ""
+            self.note(f"{name} {when} {method} {whose if when == 'before' else ''}".rstrip())
             await self.pause()
             await asyncio.sleep(self.random.choice((0.0, 0.01, 0.05)))
             self.breathe()
             if trouble := self._trouble(name, when, method):
                 raise trouble
 
-        return Memory(name, capabilities=able, faults=faults)
+        return Watched(name, capabilities=able, faults=faults)
 
     def _trouble(self, name: str, when: str, method: str) -> TargetError | None:
         write = is_write(method)
@@ -263,6 +279,13 @@ class World:
     def _advanced(self, revision: int, seen_at: float) -> None:
         for target in self.targets.values():
             target.advanced(revision, seen_at)
+
+    async def refresh(self) -> None:
+        """Somebody but the reading has moved the mirror on."""
+        revision = await self.store.read(mirror.revision)
+        if revision > self.pull.state.revision:
+            self.pull.state.revision = revision
+            self._advanced(revision, self.loop.moment)
 
     def bury(self) -> None:
         """The process is gone: what was committed stays, nothing else."""

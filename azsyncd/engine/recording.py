@@ -1,0 +1,194 @@
+"""Writes down what was planned: changes into the spill, what waits into its list; and the guard.
+
+Of each change it is asked: is it tried again too early? Does the mode let it pass? Has a person
+decided about it? What is left is counted, and the guard holds what is too much (rules 35 to 38).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from azsyncd.engine.steady import Steady
+from azsyncd.model.changes import Change, Kind, Waiting, Withheld
+from azsyncd.model.identities import ObjectId
+from azsyncd.plan import guard
+from azsyncd.plan.order import is_step, ordered_renames
+from azsyncd.plan.policy import GuardClass, Mode, Policy
+from azsyncd.state import codec, holds, mirror, scopes, spill, waiting
+from azsyncd.state.holds import Item
+from azsyncd.state.store import Connection, Row
+
+
+@dataclass(slots=True)
+class Draft:
+    """One plan while it is made."""
+
+    t: int
+    full: bool
+    upto: int  # the mirror's revision that it is made from
+    tally: guard.Tally = field(default_factory=guard.Tally)
+    groups: set[int] = field(default_factory=set)
+    renames: list[tuple[Change, int]] = field(default_factory=list)
+    after: int = 0  # what the spill held before it: earlier slices' changes, not sent yet
+
+
+class Recording:
+    """The plans of one target on their way into the spill."""
+
+    def __init__(self, t: int, policy: Policy, clock: Steady) -> None:
+        self._t = t
+        self._policy = policy
+        self._clock = clock
+
+    def record(
+        self,
+        db: Connection,
+        draft: Draft,
+        n: int,
+        changes: Iterable[Change],
+        waits: Sequence[Waiting],
+        hold: str = "",
+    ) -> None:
+        """Spill the changes of one object and replace what waits of it."""
+        tried = waiting.attempts_of(db, self._t, n)
+        keep: list[Waiting] = list(waits)
+        planned: list[tuple[str, int, str]] = []
+        now = max(self._clock.now(), self._clock.wall())
+        for change in changes:
+            gn = self._number(db, change.group_id)
+            before = tried.get((change.kind, gn))
+            planned.append((change.kind, gn, ""))
+            if before is not None and _still_backs_off(before, change, now):
+                keep.append(_waiting_of(before, change))
+                continue
+            self.plan(db, draft, n, change, hold or None)
+        backing_off = {(wait.change.kind, self._number(db, wait.change.group_id))
+                       for wait in keep if wait.change is not None}  # fmt: skip
+        tries = {(kind, gn) for kind, gn, _ in planned} - backing_off
+        waiting.replace_all(db, self._t, n, keep, self._clock.now(), tries)
+        holds.keep_only(db, self._t, n, planned)
+
+    def _number(self, db: Connection, id_: ObjectId | None) -> int:
+        return 0 if id_ is None else (mirror.number_of(db, id_) or 0)
+
+    def plan(self, db: Connection, draft: Draft, n: int, change: Change, hold: str | None) -> None:
+        """Spill one change; renames are ranked when all of them are known."""
+        if change.kind is Kind.RENAME:
+            draft.renames.append((change, n))
+            return
+        self._spill(db, draft, n, change, hold)
+
+    def flush_renames(self, db: Connection, draft: Draft) -> None:
+        """All renames are known now: put them in an order in which each name is free in time."""
+        asked = {change.object_id: (change, n) for change, n in draft.renames}
+        for change in ordered_renames(change for change, _ in draft.renames):
+            decided, n = asked[change.object_id]
+            self._spill(db, draft, n, change, None, decided)
+        draft.renames.clear()
+
+    def _spill(
+        self,
+        db: Connection,
+        draft: Draft,
+        n: int,
+        change: Change,
+        hold: str | None,
+        decided: Change | None = None,
+    ) -> None:
+        """`decided`: what people decide about, where that is more than this change (a swap)."""
+        gn = self._number(db, change.group_id)
+        akey = "" if change.object_id is not None else str(change.account_key)
+        item = Item(n, gn, akey, change)
+        about = item if decided is None else Item(n, gn, akey, decided)
+        mode = self._policy.mode
+        held: str | None = None
+        free = False
+        if mode is not Mode.MANUAL and not guard.permitted(change, mode):
+            held = Withheld.MODE
+        else:
+            decision = holds.decision_of(db, draft.t, about, self._clock.wall())
+            if decision is not None and decision[0] == "approved":
+                free = not is_step(change)  # the approval is used up by the change itself
+            elif decision is not None and decision[0] == "open":
+                held = Withheld.MODE if mode is Mode.MANUAL else Withheld.GUARD
+            elif decision is not None:
+                held = Withheld.REJECTED
+            elif hold:
+                held = Withheld.GUARD
+                holds.open_hold(db, draft.t, holds.RENAMED_GROUP, hold, self._clock.now(), [item])
+        class_ = guard.class_of(change)
+        if held is None and not free:
+            draft.tally.add(change)
+        spill.add(db, draft.t, item, class_=class_, free=free, held=held)
+
+    # The guard ------------------------------------------------------------------------------------
+
+    def judge(self, db: Connection, draft: Draft, window_start: float) -> int:
+        """Hold what does not fit (rule 36); returns how many changes are held anew."""
+        held = 0
+        if self._is_limited(draft):
+            sizes = holds.sizes(db, draft.t, window_start, draft.tally.groups)
+            spent = self._spent(db, draft, window_start)
+            verdict = guard.judge(draft.tally, self._policy.guard, sizes, spent)
+            for class_, why in verdict.classes.items():
+                rows = spill.of_class(db, draft.t, class_, after=draft.after)
+                held += self._hold(db, draft, class_, rows, why)
+            for group, why in verdict.groups.items():
+                gn = self._number(db, group)
+                rows = spill.of_class(db, draft.t, GuardClass.REMOVE_MEMBER, gn, draft.after)
+                held += self._hold(db, draft, GuardClass.SHRINK_GROUP, rows, why)
+        holds.close_empty(db, draft.t)
+        return held
+
+    def _is_limited(self, draft: Draft) -> bool:
+        """Whether anything is wanted of which there is an allowance: mostly people only come."""
+        rules = self._policy.guard
+        classes = set(draft.tally.classes)
+        if GuardClass.REMOVE_MEMBER in classes:
+            classes.add(GuardClass.SHRINK_GROUP)
+        return any(rules.limit(class_) is not None for class_ in classes)
+
+    def _spent(self, db: Connection, draft: Draft, window_start: float) -> guard.Spent:
+        """What the window has spent, and what earlier slices may still send."""
+        spent = Counter(holds.spent(db, draft.t, window_start))
+        for (class_, gn), number in spill.outstanding(db, draft.t, draft.after).items():
+            group = scopes.id_of(db, gn) if gn else None
+            spent[GuardClass(class_), group] += number
+        return spent
+
+    def _hold(
+        self,
+        db: Connection,
+        draft: Draft,
+        class_: GuardClass,
+        rows: Sequence[spill.Planned],
+        why: str,
+    ) -> int:
+        if not rows:
+            return 0
+        items = [row.item for row in rows]
+        holds.open_hold(db, draft.t, class_.value, why, self._clock.now(), items)
+        spill.hold(db, [row.seq for row in rows], Withheld.GUARD)
+        if class_ is GuardClass.RENAME:
+            spill.hold_steps(db, draft.t, [row.item.n for row in rows], Withheld.GUARD)
+        return len(rows)
+
+
+def _still_backs_off(row: Row, change: Change, now: float) -> bool:
+    """A refused change is tried again when its time comes, or when something else is wanted."""
+    if row["retry_at"] is None or row["retry_at"] <= now or row["body"] is None:
+        return False
+    return codec.change_digest(codec.change_of(row["body"])) == codec.change_digest(change)
+
+
+def _waiting_of(row: Row, change: Change) -> Waiting:
+    return Waiting(
+        object_id=change.object_id,
+        reason=Withheld(row["reason"]),
+        detail=row["detail"],
+        hint=row["hint"],
+        change=change,
+        retry_at=row["retry_at"],
+    )

@@ -1,0 +1,115 @@
+"""What the scope's entries mean at present, and what they meant before (rules 9, 11 and 12).
+
+An entry that matched once and matches nothing now never reads as "nobody"; an exclude by UPN holds
+on to the object that it first matched; a linked group is followed by its id while its entry stands.
+"""
+
+from __future__ import annotations
+
+from azsyncd.model.accounts import fold
+from azsyncd.model.identities import Group, ObjectId
+from azsyncd.plan.expressions import ExpressionFailed, Unread
+from azsyncd.plan.policy import Entry, Policy
+from azsyncd.plan.scope import Entries, ScopeFacts
+from azsyncd.state import facts, scopes
+from azsyncd.state.store import Connection
+
+_MATCHED = 0
+"""Remembered in the place of an object: the entry has matched something at some time."""
+
+
+class Scoping:
+    """The scope of one target, with the groups that its `members_of` entries resolve to."""
+
+    def __init__(self, t: int, policy: Policy) -> None:
+        self._t = t
+        self._entries = Entries(policy.scope.users.members_of or ())
+        self._exclude = policy.scope.users.exclude
+        self._include_keys = {entry.key for entry in policy.scope.groups.include}
+        self._members: dict[str, set[ObjectId]] = {}
+
+    def forget(self) -> None:
+        """All is worked out anew."""
+        self._members = {entry.key: set() for entry in self._entries.entries}
+
+    def facts(self, db: Connection) -> ScopeFacts:
+        """What the pure planner needs of it."""
+        return ScopeFacts(
+            member_of=frozenset(id_ for ids in self._members.values() for id_ in ids),
+            uncertain=self.uncertain(db),
+            excluded=self._pinned(db),
+        )
+
+    def uncertain(self, db: Connection) -> str | None:
+        """Rule 11: an entry that matched once and matches nothing now, or one exact name that
+        several groups have now."""
+        matched = facts.remembered(db, self._t, "members_of")
+        for entry in self._entries.entries:
+            now = self._members.get(entry.key, set())
+            if _MATCHED not in matched.get(entry.key, ()):
+                continue
+            if not now:
+                return f"members_of ({entry.key}) matched a group once and matches none now"
+            exact = entry.name is not None and not set(entry.name) & set("*?[")
+            if exact and len(now) > 1:
+                return f"members_of ({entry.key}) is ambiguous: {len(now)} groups have that name"
+        return None
+
+    def note_doubt(self, db: Connection) -> bool:
+        """Whether the scope came into doubt, or out of it, since it was last noted (rule 11)."""
+        why = self.uncertain(db)
+        noted = facts.remembered(db, self._t, "uncertain")
+        if (why is None) == (not noted):
+            return False
+        for entry in noted:
+            facts.forget(db, self._t, "uncertain", entry)
+        if why is not None:
+            facts.remember(db, self._t, "uncertain", "members_of", _MATCHED)
+        return True
+
+    def _pinned(self, db: Connection) -> frozenset[ObjectId]:
+        """Rule 9: an exclude by UPN pins the object id at its first match."""
+        found: set[ObjectId] = set()
+        if not self._exclude:
+            return frozenset()
+        remembered = facts.remembered(db, self._t, "exclude")
+        for name in self._exclude:
+            numbers = remembered.get(name, set())
+            if not numbers:
+                n = scopes.user_called(db, fold(name))
+                if n is None:
+                    continue
+                facts.remember(db, self._t, "exclude", name, n)
+                numbers = {n}
+            found |= {scopes.id_of(db, n) for n in numbers}
+        return frozenset(found)
+
+    def resolve(self, db: Connection, n: int, group: Group) -> bool:
+        """Whether a group counts for `members_of`, entry by entry; True if that changed."""
+        changed = False
+        for entry in self._entries.entries:
+            ids = self._members.setdefault(entry.key, set())
+            matches = self._matches(db, n, entry, group)
+            if matches == (group.id in ids):
+                continue
+            changed = True
+            if matches:
+                ids.add(group.id)
+                facts.remember(db, self._t, "members_of", entry.key, _MATCHED)
+                facts.remember(db, self._t, "members_of", entry.key, n)
+            else:
+                ids.discard(group.id)
+                facts.forget(db, self._t, "members_of", entry.key, n)
+        return changed
+
+    def _matches(self, db: Connection, n: int, entry: Entry, group: Group) -> bool:
+        try:
+            return self._entries.matches(entry, group)
+        except (Unread, ExpressionFailed):
+            # Undecided: it stays as it was, also across a restart.
+            return scopes.has_matched(db, self._t, "members_of", entry.key, n)
+
+    def follows(self, db: Connection, n: int) -> bool:
+        """Whether the entry that this group once matched is still in the file (rule 12)."""
+        entries = scopes.entries_of(db, self._t, "include", n)
+        return bool(entries & self._include_keys)
