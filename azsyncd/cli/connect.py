@@ -47,7 +47,7 @@ def ask(config: Path, operation: str, *, tell: Tell | None = None, **arguments: 
             if connection is not None:
                 return _asked(connection, operation, given, tell)
         try:
-            return _here(config, operation, dict(given), tell)
+            return here(config, operation, dict(given), tell)
         except StateError as error:
             # A daemon that is starting has the lock, and no socket yet.
             if "in use by another" not in error.message or patience <= 0:
@@ -187,7 +187,8 @@ def _error(told: Mapping[str, Any]) -> AzsyncdError:
     return AzsyncdError(message, hint)
 
 
-def _here(config: Path, operation: str, arguments: dict[str, Any], tell: Tell | None) -> Any:
+def here(config: Path, operation: str, arguments: dict[str, Any], tell: Tell | None) -> Any:
+    """The operation's result without a daemon, as the state's owner. Raises AzsyncdError."""
     import asyncio
     import inspect
 
@@ -196,6 +197,7 @@ def _here(config: Path, operation: str, arguments: dict[str, Any], tell: Tell | 
     from azsyncd.daemon import offline
 
     logs.configure("warning", "auto")
+    arguments = {key: value for key, value in arguments.items() if value is not None}
     parameters = inspect.signature(getattr(Operations, operation)).parameters
     if "by" in parameters:
         arguments["by"] = _me()

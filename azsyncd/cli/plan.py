@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from azsyncd.cli.changes import COLUMNS, SIGNS, by_kind, examples, waiting_lines
-from azsyncd.cli.connect import ask, ask_daemon, is_running
+from azsyncd.cli.connect import Tell, ask, ask_daemon, is_running
 from azsyncd.cli.options import Config, Format, Full, Group, Target, User, config_of
 from azsyncd.cli.output import (
     CHANGES,
@@ -52,11 +52,9 @@ def plan(
     if out is not None:
         raise AzsyncdError("plan --out is not yet available", "use --format json > FILE to keep it")
     file = config_of(ctx, config)
-    if config is not None:
-        _must_be_in_force(file)
     with shown_progress() as tell:
-        result: PlanResult = ask(
-            file, "plan", target=target, full=full, user=user, group=group, tell=tell
+        result = _planned(
+            file, config is not None, tell, target=target, full=full, user=user, group=group
         )
     if style == "json":
         say_json(result)
@@ -120,29 +118,24 @@ def budget_lines(budgets: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
         yield f"{words(name)}: {asks}{left:,.0f} of {allowance:,.0f} left{over}"
 
 
-def _must_be_in_force(file: Path) -> None:
-    """A file beside the one that the daemon runs cannot be planned yet."""
-    if not is_running(file):
-        return
-    running = ask_daemon(file, "status")["config"]
-    loaded = running.get("file")
-    if loaded is None or Path(loaded).resolve() != file.resolve():
-        raise AzsyncdError(
-            f"plan --config with another file than the running daemon's ({loaded}) is not yet"
-            " available",
-            "copy it over the daemon's and use `azsyncd reload --dry-run`, or stop the daemon",
-        )
-    if _changed_since(file, running.get("loaded_at")):
-        raise AzsyncdError(
-            f"{file} was changed after the daemon read it",
-            "`azsyncd reload --dry-run` says what it would do",
-        )
+def _planned(file: Path, is_named: bool, tell: Tell | None, **asked: Any) -> PlanResult:
+    """The plan of this file: the daemon's answer, if the daemon runs with it as it stands."""
+    if is_named and is_running(file):
+        running = ask_daemon(file, "status")["config"]
+        loaded = Path(running.get("file") or file)
+        if loaded.resolve() != file.resolve() or _changed_since(file, running.get("loaded_at")):
+            from azsyncd.cli.rehearsal import rehearse
+
+            rehearsed: PlanResult = rehearse(file.absolute(), loaded, tell, **asked)
+            return rehearsed
+    result: PlanResult = ask(file, "plan", tell=tell, **asked)
+    return result
 
 
 def _changed_since(file: Path, loaded_at: str | None) -> bool:
     try:
         loaded = datetime.fromisoformat(loaded_at or "").timestamp()
-        return file.stat().st_mtime > loaded + 1
+        return file.stat().st_mtime > loaded
     except (OSError, ValueError):
         return False
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from azsyncd.cli.changes import COLUMNS, SIGNS, change_lines
 from azsyncd.cli.plan import plan_lines, summary_line
+from azsyncd.config import load
 from azsyncd.model.changes import Kind, Reason, Withheld
 
 from .conftest import Azsyncd, Daemon
@@ -238,15 +240,81 @@ def test_csv_has_every_row_and_keeps_its_columns(
     assert len(said.lines) == 32
 
 
-@pytest.mark.parametrize("arguments", [["--config", "FILE"], ["-c", "FILE", "--target", "jira"]])
-def test_another_file_than_the_daemons_is_not_planned_by_mistake(
-    daemon: Daemon, azsyncd: Azsyncd, config: Any, arguments: list[str]
+@pytest.fixture
+def rehearsed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What was planned beside the daemon: the file's text, and what was asked."""
+    found: list[Any] = []
+
+    def here(file: Path, operation: str, arguments: dict[str, Any], tell: Any) -> Any:
+        settings = load(file).config
+        assert Path(settings.state.path).read_bytes() == b"copy"
+        found.append((settings, operation, arguments))
+        return {"outcome": "nothing", "targets": []}
+
+    monkeypatch.setattr("azsyncd.cli.rehearsal.here", here)
+    return found
+
+
+def beside(daemon: Daemon, config: Path, loaded_at: str) -> None:
+    """A daemon with this file and a state."""
+    state = config.parent / "state"
+    state.mkdir()
+    (state / "azsyncd.db").touch()
+
+    async def backup(*, file: str) -> dict[str, Any]:
+        Path(file).write_bytes(b"copy")
+        return {"file": file, "bytes": 4}
+
+    daemon.operations.backup = backup
+    daemon.operations.status.return_value = {
+        "config": {"file": str(config), "loaded_at": loaded_at}
+    }
+
+
+def test_another_file_than_the_daemons_is_planned_on_a_copy(
+    daemon: Daemon, azsyncd: Azsyncd, config: Path, rehearsed: list[Any]
 ) -> None:
-    """The daemon would answer for its own."""
+    """Of the daemon's state, and nothing of it stays; the daemon would answer for its own file."""
+    beside(daemon, config, "2999-01-01T00:00:00Z")
     other = config.with_name("other.yaml")
-    other.write_text(config.read_text())
-    daemon.operations.status.return_value = {"config": {"file": str(config)}}
-    said = azsyncd("plan", *(str(other) if each == "FILE" else each for each in arguments))
-    assert (said.code, said.out) == (1, "")
-    assert "not yet available" in said.err
+    other.write_text(config.read_text().replace("https://jira", "https://other"))
+    before = sorted(config.parent.rglob("*"))
+    said = azsyncd("plan", "--config", str(other), "--target", "jira")
+    assert (said.code, said.err) == (0, "")
+    ((settings, operation, arguments),) = rehearsed
+    assert settings.targets["jira"].url == "https://other.example.com"
+    assert (operation, arguments["target"]) == ("plan", "jira")
     assert not daemon.operations.plan.mock_calls
+    assert sorted(config.parent.rglob("*")) == before
+
+
+def test_the_daemons_file_as_it_was_changed_is_planned_on_a_copy(
+    daemon: Daemon, azsyncd: Azsyncd, config: Path, rehearsed: list[Any]
+) -> None:
+    """It has not read it yet."""
+    beside(daemon, config, "2001-01-01T00:00:00Z")
+    assert azsyncd("plan", "--config", str(config)).code == 0
+    assert len(rehearsed) == 1
+
+
+def test_the_daemons_own_file_is_planned_by_the_daemon(
+    daemon: Daemon, azsyncd: Azsyncd, config: Path, rehearsed: list[Any]
+) -> None:
+    """Named or not."""
+    beside(daemon, config, "2999-01-01T00:00:00Z")
+    daemon.operations.plan.return_value = {"outcome": "changes", "targets": []}
+    assert azsyncd("plan", "--config", str(config)).code == 2
+    assert azsyncd("plan").code == 2
+    assert rehearsed == []
+
+
+def test_who_may_not_look_at_the_state_is_told(
+    daemon: Daemon, azsyncd: Azsyncd, config: Path, rehearsed: list[Any]
+) -> None:
+    """With what to do."""
+    config.with_name("other").write_text(config.read_text())
+    daemon.operations.status.return_value = {"config": {"file": str(config.with_name("other"))}}
+    said = azsyncd("plan", "--config", str(config))
+    assert said.code == 1
+    assert "cannot make a copy of the state" in said.err
+    assert "run this as root" in said.err

@@ -141,10 +141,10 @@ def test_without_any_the_file_is_in_etc(azsyncd: Azsyncd, monkeypatch: pytest.Mo
 def test_every_problem_of_a_bad_file_is_shown(azsyncd: Azsyncd, config: Path, command: str) -> None:
     """With its line; exit code 78."""
     text = config.read_text()
-    config.write_text(text.replace("type: jira", "type: jura").replace("instance:", "instanze:"))
+    config.write_text(text.replace("type: jira", "type: jura").replace("instance:", "instence:"))
     said = azsyncd(*command.split())
     assert (said.code, said.out) == (78, "")
-    assert f"{config}:1:1: instanze: " in said.err
+    assert f"{config}:1:1: instence: " in said.err
     assert "targets.jira.type: " in said.err
 
 
