@@ -5,8 +5,11 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import signal
 import socket
 import stat
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -296,3 +299,32 @@ def test_what_is_sent_is_plain_http(monkeypatch: pytest.MonkeyPatch) -> None:
     assert head.splitlines()[0] == b"POST /api/v1/ops/pause HTTP/1.0"
     assert b"Evil" not in head
     assert json.loads(body) == {"reason": "Wartung für März"}
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_command_that_works_itself_ends_in_order(
+    config: Path, number: signal.Signals, code: int
+) -> None:
+    """What is in flight is finished, the state is closed; no traceback."""
+    script = (
+        "import asyncio, contextlib, sys\n"
+        "from azsyncd import daemon\nfrom azsyncd.cli import privileges\n"
+        "class Slow:\n"
+        "    async def sync(self, **_):\n"
+        "        print('begun', flush=True)\n"
+        "        await asyncio.sleep(20)\n"
+        "@contextlib.asynccontextmanager\n"
+        "async def offline(path):\n"
+        "    try:\n        yield Slow()\n"
+        "    finally:\n        print('closed', flush=True)\n"
+        "daemon.offline = offline\nprivileges.step_down = lambda _: None\n"
+        "from azsyncd.cli.app import run\nsys.exit(run(['sync']))\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"begun\n"
+    process.send_signal(number)
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out, err) == (code, b"closed\n", b"")

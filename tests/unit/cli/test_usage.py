@@ -12,9 +12,9 @@ from .conftest import Azsyncd, Daemon
 PROMISED = (
     *("run", "check", "plan", "sync", "status", "explain", "history", "accounts", "holds"),
     *("approve", "reject", "release", "pause", "resume", "reload", "subscriptions", "backup"),
-    *("config", "demo", "version"),
+    *("config", "demo", "forget", "version"),
 )
-COMING = ("apply", "suggest", "link", "unlink", "target", "alerts", "forget")
+COMING = ("apply", "suggest", "link", "unlink", "target", "alerts")
 
 
 @pytest.mark.parametrize("command", PROMISED)
@@ -78,6 +78,8 @@ WRONG = [
     (["holds", "show", "three"], "Invalid value for 'ID'"),
     (["release", ""], "'WHAT': must not be empty"),
     (["explain"], "Missing argument 'WHO'."),
+    (["forget"], "Missing argument 'WHO'."),
+    (["forget", " "], "'WHO': must not be empty"),
     (["explain", " "], "'WHO': must not be empty"),
     (["history", "--since", "yesterday"], "no duration; write e.g. 500ms, 30s, 15m, 4h or 7d, or"),
     (["history", "--since", "-4h"], "no duration"),
