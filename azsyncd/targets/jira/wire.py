@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from azsyncd.answers import Response
+from azsyncd.answers import NotJson, Response
 from azsyncd.model.accounts import Account, Mark, TargetGroup, fold
 from azsyncd.targets.names import legal, mail, shown
 from azsyncd.targets.rest import map_of, text_of
@@ -98,8 +98,10 @@ def error_text(body: object) -> str:
 
 def fields(answer: Response) -> frozenset[str]:
     """The fields that a refusal names: unlike its texts they are never translated."""
-    body = answer.json() if answer.body and not answer.is_html else {}
-    return frozenset(map_of(map_of(body).get("errors")))
+    try:
+        return frozenset(map_of(map_of(answer.json()).get("errors")))
+    except NotJson:
+        return frozenset()
 
 
 _READ_ONLY = ("read only", "read-only", "readonly", "external user management", "schreibgeschützt")
