@@ -37,9 +37,6 @@ from azsyncd.targets.base import Target
 
 log = structlog.get_logger()
 
-CONDITION_SECONDS = 900.0
-"""How long a condition of the whole target (no seats) is believed before it is asked again."""
-
 IN_A_ROW = 3
 """So many different objects with 5xx, none well in between: it is the product (rule 30)."""
 
@@ -208,7 +205,7 @@ class Outcomes:
 
         await self._ledger.commit(commit)
         if reason == Withheld.LICENCE and item.change.kind is Kind.CREATE:
-            self._no_seats_until = self._clock.monotonic() + CONDITION_SECONDS
+            self._no_seats_until = self._clock.monotonic() + waiting.CONDITION_SECONDS
         if not again:
             failed = (item.change, now.name, str(reason), error.message, error.hint)
             self.tally.failed.append(failed)

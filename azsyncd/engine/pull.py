@@ -22,6 +22,7 @@ import structlog
 
 from azsyncd.clock import Clock
 from azsyncd.engine.bell import Bell
+from azsyncd.engine.steady import Steady
 from azsyncd.errors import (
     CredentialRefused,
     DeltaExpired,
@@ -30,7 +31,7 @@ from azsyncd.errors import (
     SourceUnavailable,
 )
 from azsyncd.model.identities import FEEDS, ObjectId, Page
-from azsyncd.state import holds, mirror, staging
+from azsyncd.state import holds, mirror, staging, targets
 from azsyncd.state.staging import CRAWL, ROUND
 from azsyncd.state.store import Connection, Store, get_meta, set_meta
 
@@ -44,6 +45,9 @@ MAX_PAGES = 200_000
 
 LINK_AGE = 6 * 86400.0
 """Older links are not trusted (they live for 7 days): crawl instead (rule 41)."""
+
+DEAD_AFTER = 5
+"""A page, or the pages behind one deltaLink, that fail so often in a row are dead (rule 4)."""
 
 BACK_OFF = (5.0, 15.0, 30.0, 60.0, 120.0, 300.0)
 REFUSED_BACK_OFF = (60.0, 300.0, 900.0)
@@ -103,7 +107,7 @@ class Pull:
         self._source = source
         self._next: tuple[Source, mirror.Selected] | None = None
         self._store = store
-        self._clock = clock
+        self._clock = Steady(clock)  # ages of links and of soft deletes
         self._selected = selected
         self._poll_seconds = poll_seconds
         self._on_advance = on_advance
@@ -113,6 +117,7 @@ class Pull:
         self._crawl_owed = False
         self._closed_rounds = 0
         self._closed_crawls = 0
+        self._dead_rounds = 0
         self._polled_at = float("-inf")
         self._crawl_seen: dict[str, set[str]] = {feed: set() for feed in FEEDS}
 
@@ -243,19 +248,29 @@ class Pull:
         try:
             await self._drain(ROUND, trigger)
         except PageExpired as error:
-            log.warning("page.expired", error=error.message)
-            await self._store.write(lambda db: staging.abandon(db, ROUND))
-            raise SourceUnavailable(error.message, error.hint) from error
-        except DeltaExpired as error:
-            log.warning("delta.expired", error=error.message)
-            await self._store.write(_dead_links)
-            self._crawl_owed = True
+            self._dead_rounds += 1
+            log.warning("page.expired", error=error.message, in_a_row=self._dead_rounds)
+            if self._dead_rounds < DEAD_AFTER:
+                await self._store.write(lambda db: staging.abandon(db, ROUND))
+                raise SourceUnavailable(error.message, error.hint) from error
+            await self._start_over(error)  # this link leads nowhere, however often
             return
+        except DeltaExpired as error:
+            await self._start_over(error)
+            return
+        self._dead_rounds = 0
         closed = await self._store.write(
             lambda db: mirror.fold_round(db, self._selected, self._clock.now())
         )
         self._closed_rounds += 1
         await self._after(closed, trigger, began, seen_at)
+
+    async def _start_over(self, error: SourceError) -> None:
+        """The links are dead: only a crawl helps. The mirror stays in force (rule 4)."""
+        log.warning("delta.expired", error=error.message)
+        await self._store.write(_dead_links)
+        self._crawl_owed = True
+        self._dead_rounds = 0
 
     def _usable(self, feeds: dict[str, staging.FeedLink]) -> bool:
         return len(feeds) == len(FEEDS) and all(
@@ -274,10 +289,11 @@ class Pull:
         level("round.completed", trigger=trigger, changed=closed.changed, revision=closed.revision)
         if closed.changed:
             self._repeats = []
-            await self._verify_restored()
-        if closed.revision > self.state.revision:
-            self.state.revision = await self._store.read(mirror.revision)
-            self._on_advance(self.state.revision, seen_at)
+        await self._verify_restored()
+        revision = await self._store.read(mirror.revision)
+        if revision > self.state.revision:
+            self.state.revision = revision
+            self._on_advance(revision, seen_at)
 
     async def _drain(self, pass_: str, trigger: str) -> None:
         """Read a pass to its end, from where it stands."""
@@ -317,10 +333,12 @@ class Pull:
         source = self._next[0] if self._next and pass_ == CRAWL else self._source
         try:
             page = await source.page(cursor.feed, url, low_priority=pass_ == CRAWL)
-        except SourceUnavailable as error:
+        except (DeltaExpired, PageExpired, CredentialRefused):
+            raise
+        except SourceError as error:
             failures = self.state.page_failures.get(key, 0) + 1
             self.state.page_failures[key] = failures
-            if not first and failures >= 5:
+            if not first and failures >= DEAD_AFTER:
                 self.state.page_failures[key] = 0
                 raise PageExpired(
                     f"a page of {cursor.feed} keeps failing: {error.message}"
@@ -376,8 +394,11 @@ class Pull:
         selected = self._next[1] if self._next else self._selected
 
         def close(db: Connection) -> mirror.Closed:
+            had_proof = mirror.has_proof(db)
             closed = mirror.fold_crawl(db, selected, self._clock.now())
             _settle_source_hold(db, closed, self._clock.now())
+            if closed.proof and not had_proof:
+                targets.all_due(db)  # what waited for a complete reading is planned now
             return closed
 
         closed = await self._store.write(close)
@@ -427,9 +448,7 @@ def _dead_links(db: Connection) -> None:
 
 def _settle_source_hold(db: Connection, closed: mirror.Closed, now: float) -> None:
     """A plausible crawl ends earlier doubt; an implausible one opens a hold (rule 7)."""
-    standing = holds.standing(db, None, holds.SOURCE)
-    if standing is not None:
-        db.execute("UPDATE hold SET state = 'gone' WHERE id = ?", (standing.id,))
+    holds.close_standing(db, None, holds.SOURCE, "gone")
     if closed.proof:
         set_meta(db, "full_sync_at", now)
         return

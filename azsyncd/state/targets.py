@@ -72,6 +72,11 @@ def update(db: sqlite3.Connection, t: int, **columns: Any) -> None:
     db.execute(f"UPDATE target SET {names} WHERE t = :t", {**columns, "t": t})
 
 
+def all_due(db: sqlite3.Connection) -> None:
+    """Every target is looked at as a whole, next time."""
+    db.execute("UPDATE target SET full_due = 1")
+
+
 # What stands there ------------------------------------------------------------------------------
 
 

@@ -13,6 +13,10 @@ RETRY_SECONDS = (60.0, 300.0, 900.0, 3600.0, 4 * 3600.0, 86400.0)
 """How long a refused object waits before it is tried again, by attempt."""
 
 
+CONDITIONS = ("licence", "read_only")
+CONDITION_SECONDS = 900.0
+"""Conditions of the target, not of an object, are asked again now and then (rule 30)."""
+
 LEASE_SECONDS = 60.0
 """When somebody who was due is looked at again, in case that we die before it is written."""
 
@@ -127,6 +131,8 @@ def refused(
     ).fetchone()
     attempts = (row["attempts"] if row else 0) + 1
     retry_at = now + RETRY_SECONDS[min(attempts, len(RETRY_SECONDS)) - 1]
+    if reason in CONDITIONS:
+        retry_at = now + CONDITION_SECONDS
     db.execute(
         "INSERT OR REPLACE INTO waiting VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (

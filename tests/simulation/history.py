@@ -300,7 +300,8 @@ class History:
         world.feeds._layout._oddities = world.feeds.oddities
         world.note("the faults end")
         try:
-            self._life(1.0)
+            for _ in range(2):  # a crash may have been under way
+                self._life(1.0)
             left: list[str] = []
             for attempt in range(4 if self.tight else 3):
                 world.loop.run_until_complete(self._full_sync(attempt))
