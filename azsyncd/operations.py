@@ -124,6 +124,7 @@ class StatusResult(TypedDict):
     credentials: list[dict[str, Any]]  # {credential, expires_at, days}
     holds: int
     targets: list[TargetStatus]
+    alerts: NotRequired[list[dict[str, Any]]]  # by door: {door, waiting, failing_since, error}
 
 
 class HoldRow(TypedDict):
@@ -149,6 +150,15 @@ class CheckLine(TypedDict):
     verdict: str
     message: str
     hint: str
+
+
+class AlertTest(TypedDict):
+    """What became of one test message. kind is an alert's, or digest, or heartbeat."""
+
+    door: str  # who was told; never an address that is a secret
+    kind: str
+    ok: bool
+    error: str
 
 
 class Operations(Protocol):
@@ -233,4 +243,8 @@ class Operations(Protocol):
 
     async def backup(self, *, file: str) -> dict[str, Any]:
         """{file, bytes}"""
+        ...
+
+    async def forget(self, *, who: str, by: str) -> dict[str, Any]:
+        """{object_id, entries, by}: one person's values in the journal are blanked."""
         ...

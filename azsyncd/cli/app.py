@@ -14,6 +14,7 @@ from azsyncd.cli.check import check
 from azsyncd.cli.coming import COMING, coming
 from azsyncd.cli.configuration import configuration
 from azsyncd.cli.explain import explain
+from azsyncd.cli.forget import forget
 from azsyncd.cli.history import history
 from azsyncd.cli.holds import approve, holds, reject, release
 from azsyncd.cli.options import GeneralConfig, finite
@@ -40,7 +41,7 @@ from azsyncd.errors import AzsyncdError
 _ORDER = (
     *("demo", "run", "check", "plan", "sync", "status", "explain", "history", "accounts"),
     *("holds", "approve", "reject", "release", "pause", "resume"),
-    *("reload", "config", "subscriptions", "backup", "version"),
+    *("reload", "config", "subscriptions", "backup", "forget", "version"),
 )
 """As the help lists them: in the order in which one meets them."""
 
@@ -126,6 +127,7 @@ for each in (
     reload,
     subscriptions,
     backup,
+    forget,
     version,
 ):
     app.command()(each)

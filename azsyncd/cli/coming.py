@@ -13,7 +13,6 @@ COMING = {
     "unlink": "list the user under scope.users.exclude: azsyncd then keeps its hands off",
     "target": "keep the target's name and url in the file as they are",
     "alerts": "watch the metrics: azsyncd_target_up, azsyncd_holds, azsyncd_last_round_*",
-    "forget": "state.history says how long the journal is kept",
 }
 """Each with what to do until then."""
 

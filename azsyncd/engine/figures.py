@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from azsyncd.clock import iso
 from azsyncd.model.accounts import Capabilities, Seats
 from azsyncd.model.changes import Change
@@ -102,6 +104,27 @@ def waiting_row(db: Connection, target: str, row: Row) -> ChangeRow:
         detail=row["detail"],
         hint=row["hint"],
     )
+
+
+def history_row(db: Connection, row: Row) -> dict[str, Any]:
+    """One write, as `history` and the audit file show it."""
+    return {
+        "at": iso(row["at"]),
+        "target": row["target"],
+        "run": row["run"],
+        "round": row["revision"],
+        "change": row["change"],
+        "reason": row["reason"],
+        "object_id": row["object_id"],
+        "name": row["name"],
+        "group": questions.name_of(db, row["gn"]) if row["gn"] else None,
+        "before": codec.load(row["before"]) if row["before"] else None,
+        "after": codec.load(row["after"]) if row["after"] else None,
+        "outcome": row["outcome"],
+        "answer": row["answer"],
+        "cause": row["cause"],
+        "seconds": round(row["seconds"], 3),
+    }
 
 
 def hold_row(hold: holds.Hold, target: str | None) -> HoldRow:

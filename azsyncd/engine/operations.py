@@ -17,12 +17,14 @@ from azsyncd.clock import iso
 from azsyncd.engine import checkup, explaining
 from azsyncd.engine.figures import (
     budgets_of,
+    history_row,
     hold_item_rows,
     hold_row,
     planned_row,
     seat_rows,
     waiting_row,
 )
+from azsyncd.engine.forgetting import forget
 from azsyncd.engine.reconcile import Reconcile
 from azsyncd.engine.running import Running
 from azsyncd.engine.status import status_of
@@ -124,7 +126,7 @@ class EngineOperations:
                 if not numbers:
                     raise NotThere(f"{user!r} is not known", "give a UPN, mail or object id")
             rows = journal.read(db, numbers=numbers, t=t, run=run, since=since, limit=limit)
-            return [_history_row(db, row) for row in rows]
+            return [history_row(db, row) for row in rows]
 
         return await self._running.store.read(ask)
 
@@ -563,6 +565,10 @@ class EngineOperations:
         size = await self._running.store.backup(Path(file))
         return {"file": file, "bytes": size}
 
+    async def forget(self, *, who: str, by: str) -> dict[str, Any]:
+        """One person's values leave the journal."""
+        return await forget(self._running.store, who, by)
+
 
 _STOPPED = {
     "paused": "paused: nothing is written until azsyncd resume",
@@ -681,26 +687,6 @@ def _sync_outcome(results: Sequence[TargetSync]) -> str:
         if result["held"]:
             outcome = "held"
     return outcome
-
-
-def _history_row(db: Connection, row: Any) -> dict[str, Any]:
-    return {
-        "at": iso(row["at"]),
-        "target": row["target"],
-        "run": row["run"],
-        "round": row["revision"],
-        "change": row["change"],
-        "reason": row["reason"],
-        "object_id": row["id"],
-        "name": row["name"],
-        "group": questions.name_of(db, row["gn"]) if row["gn"] else None,
-        "before": codec.load(row["before"]) if row["before"] else None,
-        "after": codec.load(row["after"]) if row["after"] else None,
-        "outcome": row["outcome"],
-        "answer": row["answer"],
-        "cause": row["cause"],
-        "seconds": round(row["seconds"], 3),
-    }
 
 
 def _account_row(target: str, row: Any) -> dict[str, Any]:

@@ -54,6 +54,12 @@ def write(db: sqlite3.Connection, entry: Entry) -> None:
     )
 
 
+_ENTRIES = (
+    "SELECT j.*, o.id AS object_id, tg.name AS target FROM journal j"
+    " JOIN target tg ON tg.t = j.t LEFT JOIN object o ON o.n = j.n"
+)
+
+
 def read(
     db: sqlite3.Connection,
     *,
@@ -76,14 +82,41 @@ def read(
         where.append("j.at >= ?")
         values.append(since)
     return db.execute(
-        "SELECT j.*, o.id, g.name AS group_name, tg.name AS target FROM journal j"
-        " JOIN target tg ON tg.t = j.t LEFT JOIN object o ON o.n = j.n"
-        f" LEFT JOIN object g ON g.n = j.gn WHERE {' AND '.join(where)}"
-        " ORDER BY j.id DESC LIMIT ?",
-        (*values, limit),
+        f"{_ENTRIES} WHERE {' AND '.join(where)} ORDER BY j.id DESC LIMIT ?", (*values, limit)
     ).fetchall()
 
 
 def prune(db: sqlite3.Connection, before: float) -> int:
     """Forget entries older than `state.history`."""
     return db.execute("DELETE FROM journal WHERE at < ?", (before,)).rowcount
+
+
+def newest(db: sqlite3.Connection) -> int:
+    """The number of the newest entry; 0 = there is none."""
+    return int(db.execute("SELECT coalesce(max(id), 0) FROM journal").fetchone()[0])
+
+
+def after(db: sqlite3.Connection, entry: int, limit: int) -> list[sqlite3.Row]:
+    """The entries that followed one, oldest first, as `read` shows them."""
+    return db.execute(f"{_ENTRIES} WHERE j.id > ? ORDER BY j.id LIMIT ?", (entry, limit)).fetchall()
+
+
+def people_named(db: sqlite3.Connection, name: str) -> list[int]:
+    """The objects whose entries carry this name (folded): also of people who are long gone."""
+    rows = db.execute(
+        "SELECT DISTINCT j.n FROM journal j JOIN object o ON o.n = j.n"
+        " WHERE j.name = ? AND j.gn = 0 AND o.kind = 'user'",
+        (name,),
+    )
+    return [row[0] for row in rows]
+
+
+def forget(db: sqlite3.Connection, n: int, mark: str) -> int:
+    """Blank the personal values of one person in every entry; how many had some. What was done,
+    when and why stays (I12)."""
+    db.execute("PRAGMA secure_delete = ON")  # nor shall they stay in pages that are free now
+    return db.execute(
+        "UPDATE journal SET name = :mark, before = NULL, after = NULL, answer = ''"
+        " WHERE n = :n AND (name != :mark OR before IS NOT NULL OR after IS NOT NULL)",
+        {"n": n, "mark": mark},
+    ).rowcount

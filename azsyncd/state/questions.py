@@ -59,7 +59,7 @@ def what_waits(db: sqlite3.Connection, t: int) -> Waits:
     """What waits in a target, and why."""
     holds = "SELECT count(*) FROM hold WHERE t = ? AND state = 'open'"
     return Waits(
-        leavers_with_access=int(db.execute(_LEAVERS, (t,)).fetchone()[0]),
+        leavers_with_access=len(leavers_with_access(db, t)),
         failing=waiting.failing(db, t),
         holds=int(db.execute(holds, (t,)).fetchone()[0]),
         withheld=withheld(db, t),
@@ -67,10 +67,15 @@ def what_waits(db: sqlite3.Connection, t: int) -> Waits:
 
 
 _LEAVERS = """
-SELECT count(DISTINCT w.n) FROM waiting w JOIN link l ON l.t = w.t AND l.n = w.n
+FROM waiting w JOIN link l ON l.t = w.t AND l.n = w.n JOIN object o ON o.n = w.n
  WHERE w.t = ? AND w.change = 'deactivate' AND w.reason IN ('unsupported', 'blocked', 'read_only')
    AND EXISTS (SELECT 1 FROM edge e WHERE e.a = l.a AND NOT e.removed)
 """
+
+
+def leavers_with_access(db: sqlite3.Connection, t: int) -> list[str]:
+    """The object ids of those who should be inactive, cannot be, and are still in a group."""
+    return [row[0] for row in db.execute(f"SELECT DISTINCT o.id {_LEAVERS} ORDER BY o.id", (t,))]
 
 
 def unexplained(db: sqlite3.Connection, t: int, ours: Iterable[str]) -> int:

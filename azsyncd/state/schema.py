@@ -305,6 +305,29 @@ CREATE TABLE journal (
 CREATE INDEX journal_n ON journal (n);
 CREATE INDEX journal_at ON journal (at);
 
+-- What is wrong and was told, and messages on their way: nothing is told twice, nothing is lost.
+CREATE TABLE alert (
+    key         TEXT PRIMARY KEY,              -- AREA|WHAT
+    kind        TEXT NOT NULL,
+    target      TEXT,
+    title       TEXT NOT NULL,
+    stage       TEXT NOT NULL DEFAULT '',
+    since       REAL NOT NULL,
+    told_at     REAL,
+    reminded_at REAL,
+    gone_at     REAL
+) WITHOUT ROWID;
+CREATE TABLE letter (
+    id            INTEGER PRIMARY KEY AUTOINCREMENT,
+    door          TEXT NOT NULL,               -- says which, and never its address
+    at            REAL NOT NULL,
+    body          TEXT NOT NULL,
+    attempts      INTEGER NOT NULL DEFAULT 0,
+    error         TEXT NOT NULL DEFAULT '',
+    failing_since REAL
+);
+CREATE INDEX letter_door ON letter (door, id);
+
 -- The plan in flight, spilled so that memory stays bounded. Not a queue: dropped at start-up.
 CREATE TABLE planned (
     seq    INTEGER PRIMARY KEY AUTOINCREMENT,  -- what is planned later has the higher number
