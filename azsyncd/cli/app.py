@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Annotated
 
 import click
@@ -153,9 +154,8 @@ def run(arguments: list[str]) -> int:
 
 
 def _carried_out(arguments: list[str]) -> int:
-    command = typer.main.get_command(app)
     try:
-        result = command.main(arguments, prog_name="azsyncd", standalone_mode=False)
+        result = _command().main(arguments, prog_name="azsyncd", standalone_mode=False)
     except typer.Abort:
         warn("azsyncd: interrupted")
         return INTERRUPTED
@@ -164,6 +164,11 @@ def _carried_out(arguments: list[str]) -> int:
     except click.ClickException as error:
         return _wrong_usage(error)
     return result if isinstance(result, int) else 0
+
+
+@cache
+def _command() -> click.Command:
+    return typer.main.get_command(app)
 
 
 def _wrong_usage(error: click.ClickException) -> int:

@@ -45,7 +45,10 @@ def plan(
     ] = None,
     style: Format = "text",
 ) -> None:
-    """Show what would be written, and why. Nothing is written to any product.
+    """Show what would be written, and why.
+
+    Nothing is written to any product. With --config: what this file would do, also beside a
+    daemon that runs with another.
 
     Exit code: 0 nothing to do, 2 changes, 3 only withheld ones, 1 failed.
     """
