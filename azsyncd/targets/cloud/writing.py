@@ -8,10 +8,10 @@ from typing import Any
 
 from azsyncd.answers import Response
 from azsyncd.errors import AlreadyExists, ChangeRejected, NotFound, TargetUnavailable
-from azsyncd.model.accounts import Account, Mark, TargetGroup
+from azsyncd.model.accounts import Account, Mark, TargetGroup, fold
 from azsyncd.targets.cloud import wire
 from azsyncd.targets.cloud.reading import Reading
-from azsyncd.targets.rest import map_of
+from azsyncd.targets.rest import map_of, text_of
 
 _DOMAIN = (
     "Atlassian takes addresses of verified domains: verify the domain in admin.atlassian.com, or"
@@ -29,8 +29,13 @@ class Writing(Reading):
     # Accounts -----------------------------------------------------------------------------------
 
     async def create_account(self, account: Account) -> Account:
-        """If Atlassian has an account with this address it is linked, and nobody is mailed."""
-        await self._refuse_second(account)
+        """An Atlassian account with this address is linked, and nobody is mailed. A record that
+        carries our mark for the same object under another name is taken up again."""
+        standing = await self._marked_so(account)
+        if standing is not None:
+            if fold(text_of(standing.get("userName"))) == fold(account.username):
+                raise self._exists(account)
+            return await self._take_up(standing, account)
         body = wire.new_user(account, self._places)
         answer = await self._rest.write("POST", "/Users", json=body)
         if answer.status >= 400:
@@ -50,30 +55,35 @@ class Writing(Reading):
                 raise
             return found
 
-    async def _refuse_second(self, account: Account) -> None:
-        """Uniqueness of the mark is ours to keep: nobody gets a second account because her name
-        has changed since the first."""
+    async def _marked_so(self, account: Account) -> Mapping[str, Any] | None:
+        """The account that carries this mark. The directory does not keep marks unique: without
+        this question somebody whose name has changed would get a second account."""
         if account.mark is None:
-            return
+            return None
         object_id = account.mark.object_id
         if self._marked is not None and object_id not in self._marked:
-            return
-        shape = await self._found("/Users", "externalId", object_id)
-        if shape is not None:
-            other = self._account_of(shape)
-            raise AlreadyExists(
-                f"she has the account {other.username!r} already, by its externalId",
-                f"azsyncd link {object_id} {other.username} --target {self.name} takes it over",
-                target=self.name,
-                reason="conflict",
-            )
+            return None
+        return await self._found("/Users", "externalId", object_id)
+
+    async def _take_up(self, shape: Mapping[str, Any], want: Account) -> Account:
+        have = self._account_of(shape)
+        operations = [
+            wire.put("userName", want.username),
+            *wire.changes(shape, want, self._places),
+        ]
+        if have.active is not want.active:
+            operations.append(wire.put("active", want.active is not False))
+        return await self._patch(have, operations)
+
+    def _exists(self, account: Account) -> AlreadyExists:
+        return AlreadyExists(
+            f"an account {account.username!r} exists", target=self.name, reason="conflict"
+        )
 
     async def _not_created(self, account: Account, answer: Response) -> ChangeRejected:
         if answer.status == 409 or wire.kind_of(answer) == "uniqueness":
             if await self.find_account(account.username) is not None:
-                return AlreadyExists(
-                    f"an account {account.username!r} exists", target=self.name, reason="conflict"
-                )
+                return self._exists(account)
             return self._rest.rejected(
                 answer, f"{account.email} is taken", _OWNED, reason="conflict"
             )
