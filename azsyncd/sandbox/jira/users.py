@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Any
 
@@ -231,8 +232,10 @@ def matches(needle: str, person: Person) -> bool:
     if needle == ".":
         return "." in person.email or "." in person.name
     texts = (person.name, person.display_name, person.email)
-    return any(
-        word.startswith(needle)
-        for value in texts
-        for word in (fold(value), *WORDS.split(fold(value)))
-    )
+    return any(word.startswith(needle) for value in texts for word in _words(value))
+
+
+@functools.lru_cache(100_000)
+def _words(value: str) -> tuple[str, ...]:
+    folded = fold(value)
+    return (folded, *WORDS.split(folded))

@@ -15,7 +15,8 @@ from typing import Any
 from azsyncd.model.accounts import fold
 from azsyncd.targets.rest import Rest, map_of, rows_of, text_of
 
-PAGE = 100
+PAGE = 1000
+"""Asked for; what comes is as much as this Jira shows at once."""
 NOBODY = frozenset({400, 404})
 """What a search may answer where nobody fits, or beyond what it shows."""
 

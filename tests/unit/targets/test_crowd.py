@@ -193,6 +193,17 @@ async def test_memberships_go_to_the_directory_of_the_account(served: Any) -> No
 # Memberships ------------------------------------------------------------------------------------
 
 
+async def test_more_than_a_page_of_accounts_and_members(served: Any) -> None:
+    """Each once, by ever so many pages of five hundred."""
+    crowd, target = await served.connect(Crowd)
+    for n in range(1203):
+        crowd.add_user(f"p{n:04}", active=n % 3 != 0, groups=["staff"])
+    found = [each.key async for each in target.accounts()]
+    assert len(found) == len(set(found)) == 1203
+    keys = [key async for _, portion in target.members([STAFF]) for key in portion]
+    assert sorted(keys) == sorted(found)
+
+
 async def test_the_dump_is_asked_for_once(served: Any) -> None:
     """For many groups; a few are asked for one by one."""
     crowd, target = await served.connect(Crowd)
