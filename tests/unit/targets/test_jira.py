@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from functools import partial
 from typing import Any
 
 import pytest
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from azsyncd.errors import ChangeRejected, TargetRefused, TargetUnavailable
 from azsyncd.model.accounts import Account, Mark, TargetGroup
@@ -371,3 +373,33 @@ async def test_a_jira_11_that_takes_no_password_says_what_it_takes(served: Any) 
     assert "11.0" in caught.value.hint
     jira.basic_enabled = True
     await target.probe()
+
+
+async def test_several_groups_are_walked_at_a_time(served: Any) -> None:
+    """As many as the limits allow, and no more; and they come in order."""
+    together, under_way, most = asyncio.Event(), 0, 0
+
+    @web.middleware
+    async def gathering(request: web.Request, handler: Handler) -> web.StreamResponse:
+        nonlocal under_way, most
+        if "group/member" not in request.path:
+            return await handler(request)
+        under_way += 1
+        most = max(most, under_way)
+        if under_way == 4:
+            together.set()
+        await asyncio.wait_for(together.wait(), 10)
+        answer = await handler(request)
+        under_way -= 1
+        return answer
+
+    jira, target = await served.connect(
+        lambda **given: Jira(**{**given, "middlewares": [gathering]})
+    )
+    groups = []
+    for n in range(12):
+        jira.add_group(f"g{n}", ["azsyncd"])
+        groups.append(TargetGroup(name=f"g{n}", key=f"g{n}"))
+    found = [key async for key, _ in target.members(groups)]
+    assert found == [group.key for group in groups]
+    assert most == 4
