@@ -27,7 +27,7 @@ class SystemCalls(BitbucketState):
         }
         return web.json_response(body)
 
-    @call("GET", "/admin/user-directories", query="includeInactive")
+    @call("GET", "/admin/user-directories", query="includeInactive", since="8.19")
     def directories(self, ask: Ask) -> web.StreamResponse:
         """All directories in their order."""
         self.need_admin(ask)

@@ -62,6 +62,10 @@ class Bitbucket(Writing):
     async def _directories(self) -> tuple[Response, tuple[Directory, ...]]:
         """What only an administrator may ask, and so tells whether we are one."""
         answer = await self._rest.ask("/admin/user-directories", {"includeInactive": True})
+        if answer.status == 404 and not answer.is_html:  # before 8.19
+            answer = await self._rest.ask("/admin/permissions/groups", {"limit": 1})
+            self._rest.settle(answer)
+            return answer, ()
         body = self._rest.settle(answer)
         rows = rows_of(body) or rows_of(map_of(body).get("values"))
         return answer, tuple(wire.directory_of(shape) for shape in rows)

@@ -18,7 +18,10 @@ from azsyncd.model.accounts import Account, Mark, TargetGroup
 from azsyncd.targets.names import legal, mail, shown
 from azsyncd.targets.rest import map_of, rows_of, text_of
 
-HEADERS = {"Accept": "application/scim+json, application/json"}
+HEADERS = {
+    "Accept": "application/scim+json, application/json",
+    "X-Atlassian-Token": "no-check",
+}
 CORE_USER = "urn:ietf:params:scim:schemas:core:2.0:User"
 CORE_GROUP = "urn:ietf:params:scim:schemas:core:2.0:Group"
 ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"

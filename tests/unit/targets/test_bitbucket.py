@@ -128,6 +128,17 @@ async def test_rule_24_our_own_account_is_known_without_the_header(connected: Co
     assert able.signed_in_as is None and any("protect.users" in line for line in able.warnings)
 
 
+async def test_before_8_19_directories_are_not_shown(connected: Connect) -> None:
+    """Whether we administer it is found by another question."""
+    product = git(version="8.9.0")
+    target = await connected(product)
+    able = await target.probe()
+    assert able.directories == () and able.signed_in_as == "azsyncd"
+    product.take_away_rights()
+    with pytest.raises(TargetRefused, match="administer"):
+        await target.ask()
+
+
 async def test_several_directories_are_shown(connected: Connect) -> None:
     """With which of them is known to be writable."""
     ldap = Directory("Company LDAP", kind="Connector", read_only=True, may=frozenset())

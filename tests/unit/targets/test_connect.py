@@ -25,10 +25,10 @@ def make(kind: str, sign_in: SignIn | None = None, **more: Any) -> Any:
     )
 
 
-@pytest.mark.parametrize("kind", ["jira", "crowd"])
+@pytest.mark.parametrize("kind", ["jira", "confluence", "bitbucket", "crowd", "cloud"])
 async def test_each_type_has_its_connector(kind: str) -> None:
     """It bears the configured name."""
-    target = make(kind)
+    target = make(kind, **({"directory_id": "d"} if kind == "cloud" else {}))
     assert (target.type, target.name) == (kind, "main")
     await target.close()
 
