@@ -17,7 +17,7 @@ from azsyncd.model.accounts import Account, Capabilities, Mark, TargetGroup, fol
 from azsyncd.model.changes import Kind, Withheld
 from azsyncd.model.identities import ObjectId
 from azsyncd.model.links import Origin
-from azsyncd.state import codec, facts, links, targets
+from azsyncd.state import codec, facts, links, targets, waiting
 from azsyncd.state.spill import Planned
 from azsyncd.state.standing import Standing, found_again, wake_for
 from azsyncd.state.store import Connection, Store
@@ -200,6 +200,7 @@ class Writes:
 
         def record(db: Connection) -> None:
             links.drop(db, t, n)
+            waiting.forget(db, t, n)
             if a is not None:
                 targets.drop_account(db, a)
             facts.wake_claimants(db, t, "username", have.username, moment)

@@ -95,6 +95,11 @@ def _lease(
         )
 
 
+def forget(db: sqlite3.Connection, t: int, n: int) -> None:
+    """What it waited with is gone."""
+    db.execute("DELETE FROM waiting WHERE t = ? AND n = ?", (t, n))
+
+
 def wake(db: sqlite3.Connection, t: int, n: int) -> None:
     """An object's account stands now: memberships that waited for it go in at once."""
     db.execute(
