@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -16,12 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-SUITE = "trixie"
+SUITE = os.environ.get("AZSYNCD_DEBIAN_SUITE", "trixie")
 _MIRROR = os.environ.get("AZSYNCD_DEBIAN_MIRROR", "http://deb.debian.org/debian")
 _CACHE = Path.home() / ".cache" / "azsyncd-tests"
+_64_BIT_TIME = "" if SUITE == "bookworm" else "t64"
 _PACKAGES = (
-    *("systemd", "systemd-sysv", "dbus", "libsqlite3-0", "libffi8", "libssl3t64", "zlib1g"),
-    *("libbz2-1.0", "liblzma5", "libexpat1", "libreadline8t64", "libuuid1", "libncursesw6"),
+    *("systemd", "systemd-sysv", "dbus", "libsqlite3-0", "libffi8", "zlib1g", "libbz2-1.0"),
+    *("liblzma5", "libexpat1", "libuuid1", "libncursesw6"),
+    *(f"libssl3{_64_BIT_TIME}", f"libreadline8{_64_BIT_TIME}"),
 )
 _WRAPPER = """\
 #!/bin/sh
@@ -29,6 +32,18 @@ export LD_LIBRARY_PATH=/opt/python/lib PYTHONDONTWRITEBYTECODE=1
 export PYTHONPATH=/opt/azsyncd/source:/opt/azsyncd/packages
 exec /opt/python/bin/python3 -m azsyncd "$@"
 """
+
+
+_CHECKOUT = "root/azsyncd"
+
+
+def installation() -> str:
+    """What docs/install.md tells to type for the units, as root types it."""
+    page = (ROOT / "docs" / "install.md").read_text()
+    section = page[page.index("## The systemd units") :]
+    block = re.search(r"```sh\n(.*?)```", section, re.DOTALL)
+    assert block is not None
+    return block[1].replace("sudo ", "")
 
 
 def missing() -> str:
@@ -64,19 +79,9 @@ def _system() -> Path:
 
 
 def install(folder: Path) -> None:
-    """Make the machine's disk, with the files of systemd/ where a package puts them."""
+    """Make the machine's disk: the program, and a checkout with systemd/."""
     subprocess.run(["cp", "--archive", str(_system()), str(folder)], check=True, timeout=120)
-    units = ROOT / "systemd"
-    put = {
-        "azsyncd.service": "etc/systemd/system",
-        "azsyncd.socket": "etc/systemd/system",
-        "drop-ins/opt-azsyncd.conf": "etc/systemd/system/azsyncd.service.d",
-        "sysusers.d/azsyncd.conf": "etc/sysusers.d",
-        "tmpfiles.d/azsyncd.conf": "etc/tmpfiles.d",
-    }
-    for name, place in put.items():
-        (folder / place).mkdir(parents=True, exist_ok=True)
-        shutil.copy(units / name, folder / place)
+    shutil.copytree(ROOT / "systemd", folder / _CHECKOUT / "systemd")
     for name in ("opt/python", "opt/azsyncd/source/azsyncd", "opt/azsyncd/packages"):
         (folder / name).mkdir(parents=True)
     executable = folder / "opt/azsyncd/bin/azsyncd"
@@ -154,6 +159,7 @@ def free_port() -> int:
 async def booted(folder: Path, log: Path) -> AsyncIterator[Machine]:
     """The machine, up; it is switched off at the end, whatever happens."""
     prefix = Path(sys.base_prefix)
+    old = SUITE == "bookworm"
     binds = {
         prefix: "/opt/python",
         ROOT / "azsyncd": "/opt/azsyncd/source/azsyncd",
@@ -166,6 +172,8 @@ async def booted(folder: Path, log: Path) -> AsyncIterator[Machine]:
             *(f"--bind-ro={source}:{place}" for source, place in binds.items()),
             f"--directory={folder}", "--boot",
             stdin=asyncio.subprocess.DEVNULL, stdout=console, stderr=console,
+            # Debian 12's systemd does not start here otherwise.
+            env={**os.environ, **({"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "0"} if old else {})},
         )  # fmt: skip
     try:
         async with asyncio.timeout(60):
@@ -176,6 +184,7 @@ async def booted(folder: Path, log: Path) -> AsyncIterator[Machine]:
                 if "degraded" in state:
                     break
                 await asyncio.sleep(0.2)
+            await machine.run("sh", "-ec", f"cd /{_CHECKOUT}\n{installation()}")
         yield machine
     finally:
         if process.returncode is None:

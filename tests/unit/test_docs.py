@@ -63,6 +63,16 @@ def test_every_link_leads_somewhere(page: Path) -> None:
             )
 
 
+def test_the_readme_installs_the_units_as_the_guide_does() -> None:
+    """The guide's lines are tried on a real machine (tests/e2e/test_systemd_boot.py)."""
+    guide = (ROOT / "docs" / "install.md").read_text()
+    section = guide[guide.index("## The systemd units") :]
+    block = FENCE.search(section)
+    assert block is not None
+    assert "systemd-sysusers" in block[2]
+    assert block[2] in (ROOT / "README.md").read_text()
+
+
 # Commands -----------------------------------------------------------------------------------------
 
 
