@@ -78,6 +78,12 @@ class Rest:
         self._refuse_strangers(answer)
         if answer.status >= 300:
             raise self._refused(answer)
+        if answer.headers.get("X-AUSERNAME", "").lower() == "anonymous":
+            # Strangers are shown an empty list of groups, with a 200.
+            raise self.refused(
+                "the product takes us for a stranger: our token or password did not reach it",
+                "something in between takes the Authorization header away: exempt /rest from it",
+            )
         return self.json(answer)
 
     async def ask(self, path: str, params: Params | None = None) -> Response:

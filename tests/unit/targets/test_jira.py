@@ -403,3 +403,23 @@ async def test_several_groups_are_walked_at_a_time(served: Any) -> None:
     found = [key async for key, _ in target.members(groups)]
     assert found == [group.key for group in groups]
     assert most == 4
+
+
+async def test_a_stranger_is_shown_no_groups_and_does_not_believe_it(served: Any) -> None:
+    """Where something in between takes our token away, the picker still answers 200."""
+
+    @web.middleware
+    async def stripping(request: web.Request, handler: Handler) -> web.StreamResponse:
+        headers = {
+            each: value for each, value in request.headers.items() if each != "Authorization"
+        }
+        answer = await handler(request.clone(headers=headers))
+        answer.headers["X-AUSERNAME"] = "anonymous"
+        return answer
+
+    jira = Jira(clock=served.clock, middlewares=[stripping])
+    target = await served.reach("jira", jira.app())
+    with pytest.raises(TargetRefused, match="stranger"):
+        [each async for each in target.groups()]
+    with pytest.raises(TargetRefused):
+        await target.find_group("staff")
