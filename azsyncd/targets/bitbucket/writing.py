@@ -16,8 +16,8 @@ _SEATS = "free seats, or buy some; it goes on by itself"
 _READ_ONLY = "change it where its directory comes from, or make the directory writable"
 _HIGHER = "only a system administrator can change this: make azsyncd's account one, or protect it"
 NO_DEACTIVATION = (
-    "Bitbucket cannot deactivate accounts through its API: its groups and global permissions are"
-    " taken away; deactivate it in the directory where it stands, or delete it"
+    "its groups are taken away; deactivate it in the directory where it stands, take its own global"
+    " permissions and keys away, or delete it"
 )
 _REFUSALS = (401, 403)
 

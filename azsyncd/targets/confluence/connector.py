@@ -31,6 +31,8 @@ _BEFORE_8_4 = {
     ),
 }
 
+_NOT_SHOWN = NOT_THERE | {403}
+
 
 class Confluence(Writing):
     """The connector of a Confluence Data Center. `secret` makes the password that nobody knows."""
@@ -99,7 +101,7 @@ class Confluence(Writing):
         names = {fold(group.name): group.name async for group in self.groups()}
         known = wire.ADMIN_GROUPS | {name for name in names if name.endswith("administrators")}
         if complete:
-            body = await self._rest.read("/permissions", absent=NOT_THERE)
+            body = await self._rest.read("/permissions", absent=_NOT_SHOWN)
             admins, users = wire.granted(body)
             return known | admins, users - known
         me = await self.find_account(self._me)
@@ -118,7 +120,7 @@ class Confluence(Writing):
         if "/" in name or "\\" in name:
             return False, False
         path = f"/permissions/group/{quote(name, safe='')}"
-        admins, users = wire.granted(await self._rest.read(path, absent=NOT_THERE))
+        admins, users = wire.granted(await self._rest.read(path, absent=_NOT_SHOWN))
         return bool(admins), bool(users)
 
     async def close(self) -> None:

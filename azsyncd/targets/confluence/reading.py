@@ -7,6 +7,7 @@ written here counts until the index has caught up.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -49,6 +50,7 @@ class Reading:
         self._lists: bool | None = None
         self._shows_active: bool | None = None
         self._mails: dict[str, str] = {}  # by key: shown by the index, or written by us
+        self._shown: frozenset[str] = frozenset()  # keys of those whom the index calls active
         self._written: dict[str, str] = {}  # by key: what the index does not show yet
 
     # Accounts -----------------------------------------------------------------------------------
@@ -97,11 +99,14 @@ class Reading:
             if fold(self._written.get(key, email)) == fold(email):
                 self._written.pop(key, None)
             shown[key] = email
-        self._mails = {**shown, **self._written}
+        self._mails, self._shown = {**shown, **self._written}, frozenset(shown)
 
     def _account_of(self, shape: Mapping[str, Any]) -> Account:
         account = wire.account_of(shape)
-        return wire.account_of(shape, self._mails.get(str(account.key)))
+        account = replace(account, email=self._mails.get(str(account.key)))
+        if account.active is None and account.key in self._shown:
+            return replace(account, active=True)
+        return account
 
     async def find_account(self, username: str) -> Account | None:
         return await self._account({"username": username})

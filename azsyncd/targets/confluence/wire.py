@@ -59,15 +59,25 @@ class ConfluenceDialect:
 def account_of(shape: Mapping[str, Any], email: str | None = None) -> Account:
     """An account as Confluence shows it: the address only where another question gave it."""
     name = text_of(shape.get("username"))
-    status = shape.get("status")
     display_name = shape.get("displayName")
     return Account(
         username=name,
         email=email,
         display_name=None if display_name is None else text_of(display_name),
-        active=status == "current" if isinstance(status, str) else None,
+        active=_is_active(shape.get("status")),
         key=text_of(shape.get("userKey")) or fold(name),
     )
+
+
+_INACTIVE = frozenset({"deactivated", "disabled", "inactive"})
+
+
+def _is_active(status: object) -> bool | None:
+    """Which words there are is not documented: whatever does not say that somebody is shut out
+    says that she is not. None where nothing is said at all."""
+    word = text_of(map_of(status).get("value") or map_of(status).get("name"))
+    word = status if isinstance(status, str) else word
+    return word.casefold() not in _INACTIVE if word else None
 
 
 def is_account(shape: Mapping[str, Any]) -> bool:

@@ -109,8 +109,8 @@ class Writing(Reading):
         now = await self.read_account(have)
         if now is None:
             raise self._gone(have)
-        if now.active is active:
-            return now
+        if now.active is active or (now.active is None and answer.status < 400):
+            return replace(now, active=active)
         if answer.status < 400:
             raise self._rest.rejected(
                 answer,

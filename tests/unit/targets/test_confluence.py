@@ -16,7 +16,7 @@ from azsyncd.sandbox.clock import FakeClock
 from azsyncd.sandbox.confluence import Confluence as Product
 from azsyncd.sandbox.loopback import serving
 from azsyncd.targets.confluence import Confluence
-from azsyncd.targets.confluence.wire import ConfluenceDialect
+from azsyncd.targets.confluence.wire import ConfluenceDialect, account_of
 from azsyncd.targets.connect import SignIn, connect
 
 Connect = Callable[..., Awaitable[Confluence]]
@@ -198,6 +198,37 @@ async def test_an_address_that_was_just_written_counts_until_the_index_shows_it(
     assert (await everybody(target))["ann"].email == "new@example.com"
     product.edit_user("ann", email="hand@example.com")
     assert (await everybody(target))["ann"].email == "hand@example.com"
+
+
+@pytest.mark.parametrize(
+    ("status", "active"),
+    [
+        ("current", True),
+        ("CURRENT", True),
+        ({"value": "deactivated"}, False),
+        ("disabled", False),
+        (None, None),
+        ("", None),
+    ],
+)
+def test_who_is_active_is_read_in_whatever_words(status: Any, active: bool | None) -> None:
+    """They are not documented; what is not said is not known."""
+    assert account_of({"username": "ann", "status": status}).active is active
+
+
+async def test_where_no_status_is_shown_the_list_of_active_ones_says_it(connected: Connect) -> None:
+    """And a change that was accepted is believed."""
+    product = wiki()
+    product.add_user("ann", groups=["confluence-users"])
+    product.add_user("bob")
+    show = product.person_json
+    product.person_json = lambda ask, person: {  # type: ignore[method-assign]
+        name: value for name, value in show(ask, person).items() if name != "status"
+    }
+    target = await connected(product)
+    found = await everybody(target)
+    assert (found["ann"].active, found["bob"].active) == (True, None)
+    assert (await target.set_active(found["bob"], False)).active is False
 
 
 async def test_before_9_3_an_update_is_unsupported(connected: Connect) -> None:
