@@ -52,6 +52,12 @@ def any_settled(db: sqlite3.Connection, t: int) -> bool:
     return db.execute(sql, (t,)).fetchone() is not None
 
 
+def latest_left(db: sqlite3.Connection, t: int) -> float:
+    """When somebody was last seen to leave: it is later now, whatever the clock says (I11)."""
+    row = db.execute("SELECT max(left_at) FROM link WHERE t = ?", (t,)).fetchone()
+    return float(row[0] or 0.0)
+
+
 def owner_of(db: sqlite3.Connection, t: int, key: str | None) -> ObjectId | None:
     """Whose account it is."""
     row = db.execute(
@@ -158,7 +164,8 @@ def leaver(
 def pending(db: sqlite3.Connection, t: int) -> list[tuple[int, ObjectId, str, str]]:
     """(object, id, kind, sent) of every link that waits to be settled."""
     rows = db.execute(
-        "SELECT l.n, o.id, o.kind, l.sent FROM link l JOIN object o ON o.n = l.n"
+        "SELECT l.n, o.id, o.kind, l.sent FROM link l INDEXED BY link_pending"
+        " JOIN object o ON o.n = l.n"
         " WHERE l.t = ? AND l.state = 'pending' ORDER BY l.n",
         (t,),
     )

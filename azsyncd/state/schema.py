@@ -171,7 +171,7 @@ CREATE TABLE link (
 ) WITHOUT ROWID;
 CREATE UNIQUE INDEX link_a ON link (a) WHERE a IS NOT NULL;
 CREATE UNIQUE INDEX link_g ON link (g) WHERE g IS NOT NULL;
-CREATE INDEX link_pending ON link (t) WHERE state != 'live';
+CREATE INDEX link_pending ON link (t, n) WHERE state = 'pending';
 
 -- The bases of the guard's percentages are asked for at every write: kept, not counted.
 CREATE TRIGGER edge_born AFTER INSERT ON edge BEGIN
