@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from azsyncd.model.accounts import Capabilities, Directory, Seats, fold
+from azsyncd.model.accounts import Capabilities, Directory, Seats
 from azsyncd.targets.cloud import wire
 from azsyncd.targets.cloud.writing import Writing
 from azsyncd.targets.rest import MISSING, installation, map_of
@@ -37,18 +37,16 @@ class Cloud(Writing):
             raise self._rest.refused(
                 "the directory does not support PATCH", "check url and directory_id"
             )
-        administrators = [
-            fold(group.name)
-            async for group in self.groups()
-            if fold(group.name).endswith(("administrators", "-admins", "-admin"))
-        ]
+        if self._administrators is None:  # groups come with their members: once is enough
+            async for _ in self.groups():
+                pass
         return Capabilities(
             version="SCIM 2.0",
             signed_in_as=None,  # a key, not an account
             has_attributes=True,
             has_marks=True,
             members_per_call=MEMBERS,
-            admin_groups=wire.ADMIN_GROUPS.union(administrators),
+            admin_groups=wire.ADMIN_GROUPS.union(self._administrators or ()),
             directories=(
                 Directory(name="identity provider directory", kind="SCIM", writable=True),
             ),

@@ -16,6 +16,9 @@ PAGE = 100
 FEW = 10
 """So many groups are read one by one; for more the pages of all are cheaper."""
 
+ADMINISTRATORS = ("administrators", "-admins", "-admin")
+"""How names of groups end that administer something."""
+
 
 class Reading:
     """What can be read of a SCIM directory."""
@@ -41,6 +44,7 @@ class Reading:
         self._unknown = tuple(each for each in given if each not in wire.ATTRIBUTES)
         self._attributes = tuple(each for each in given if each in wire.ATTRIBUTES)
         self._places = wire.Places()
+        self._administrators: frozenset[str] | None = None  # by their names, at the last listing
         self._marked: set[str] | None = None  # object ids of all accounts, once they were listed
 
     # Pages --------------------------------------------------------------------------------------
@@ -109,8 +113,13 @@ class Reading:
     # Groups -------------------------------------------------------------------------------------
 
     async def groups(self) -> AsyncIterator[TargetGroup]:
+        administrators: set[str] = set()
         async for shape in self._pages("/Groups"):
-            yield wire.group_of(shape)
+            group = wire.group_of(shape)
+            if fold(group.name).endswith(ADMINISTRATORS):
+                administrators.add(fold(group.name))
+            yield group
+        self._administrators = frozenset(administrators)
 
     async def find_group(self, name: str) -> TargetGroup | None:
         shape = await self._found("/Groups", "displayName", name)
