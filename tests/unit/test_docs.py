@@ -73,6 +73,20 @@ def test_the_readme_installs_the_units_as_the_guide_does() -> None:
     assert block[2] in (ROOT / "README.md").read_text()
 
 
+def test_every_promise_names_tests_that_are_there() -> None:
+    """I1 to I12, each with the `-k` that selects them."""
+    rows = re.findall(r"^\| (I\d+) \|.*\| `-k (\w+)` \|$", (ROOT / "README.md").read_text(), re.M)
+    assert [number for number, _ in rows] == [f"I{number}" for number in range(1, 13)]
+    names = [
+        name
+        for file in (ROOT / "tests").rglob("test_*.py")
+        for name in re.findall(r"def (test_\w+)", file.read_text())
+    ]
+    for number, selects in rows:
+        assert selects == f"_{number.lower()}_"
+        assert any(selects in name for name in names), number
+
+
 # Commands -----------------------------------------------------------------------------------------
 
 
