@@ -125,14 +125,31 @@ def change_of(text: str) -> Change:
     )
 
 
+_DECIDED: dict[Kind, tuple[str, ...]] = {
+    Kind.RENAME: ("username",),
+    Kind.UPDATE: ("email", "display_name", "attributes"),
+    Kind.DEACTIVATE: ("active",),
+    Kind.REACTIVATE: ("active",),
+    Kind.DELETE: ("key",),
+    Kind.DELETE_GROUP: ("name",),
+}
+_VOLATILE = ("mark", "directory", "writable", "key")
+
+
 def change_digest(change: Change) -> str:
-    """What of a change must stay the same for an approval to hold (rule 38)."""
-    before, after = side_to_dict(change.before), side_to_dict(change.after)
-    for side in (before, after):
-        for volatile in ("mark", "directory", "writable", "key"):
-            if side:
-                side.pop(volatile, None)
-    return dump([change.kind, change.group_id, before, after])
+    """What of a change must stay the same for a decision about it to hold (rule 38): what it would
+    write. Another change of the same account, which was let through, voids nothing."""
+    sides = []
+    for side in (side_to_dict(change.before), side_to_dict(change.after)):
+        if side is not None:
+            wanted = _DECIDED.get(change.kind)
+            side = {
+                name: value
+                for name, value in side.items()
+                if (name not in _VOLATILE if wanted is None else name in wanted)
+            }
+        sides.append(side)
+    return dump([change.kind, change.group_id, *sides])
 
 
 def page_text(page: Page) -> str:

@@ -38,6 +38,11 @@ def shut(db: sqlite3.Connection, id_: str = "u1", account: Account = ANA) -> Ite
     return Item(n(db, id_), 0, "", change)
 
 
+def update(db: sqlite3.Connection, id_: str = "u1", name: str = "Anna") -> Item:
+    change = replace(shut(db, id_).change, kind=Kind.UPDATE, after=replace(ANA, display_name=name))
+    return Item(n(db, id_), 0, "", change)
+
+
 def opened(db: sqlite3.Connection, t: int, *ids: str) -> int:
     return holds.open_hold(db, t, "deactivate", "too many", NOW, [shut(db, i) for i in ids])
 
@@ -60,12 +65,28 @@ def test_rule_38_a_hold_is_a_frozen_set_of_items(db: sqlite3.Connection) -> None
 
 def test_rule_38_what_is_planned_differently_leaves_it(db: sqlite3.Connection) -> None:
     t = target(db)
-    hold = opened(db, t, "u1", "u2")
-    assert said(db, t, shut(db, account=replace(ANA, display_name="Anna"))) is None
+    hold = holds.open_hold(db, t, "update", "", NOW, [update(db), update(db, "u2")])
+    assert said(db, t, update(db)) == "open"
+    assert said(db, t, update(db, name="Anne")) is None
     found = holds.get(db, hold)
     assert found is not None and found.items == 1
-    moved = replace(ANA, key="other", directory="d", writable=True)
-    assert said(db, t, shut(db, "u2", moved)) == "open"
+
+
+def test_rule_38_another_change_of_the_same_account_voids_nothing(db: sqlite3.Connection) -> None:
+    """Whoever marries is renamed, and gets another display name, which needs no asking."""
+    t = target(db)
+    married = replace(ANA, display_name="Ana Ba", directory="d", email="ana.ba@x.org")
+    rename = replace(shut(db).change, kind=Kind.RENAME, after=replace(ANA, username="anb"))
+    then = replace(rename, before=married, after=replace(married, username="anb"))
+    other = replace(then, after=replace(married, username="anc"))
+    delete = replace(shut(db).change, kind=Kind.DELETE, after=None)
+    asleep = replace(delete, before=replace(ANA, active=False))
+    items = [Item(n(db, "u1"), 0, "", each) for each in (rename, delete, shut(db).change)]
+    holds.open_hold(db, t, "mixed", "", NOW, items)
+    assert said(db, t, Item(n(db, "u1"), 0, "", then)) == "open"
+    assert said(db, t, Item(n(db, "u1"), 0, "", asleep)) == "open"
+    assert said(db, t, shut(db, account=married)) == "open"
+    assert said(db, t, Item(n(db, "u1"), 0, "", other)) is None
 
 
 def test_rule_38_what_is_no_longer_planned_leaves_it_and_an_empty_one_is_gone(
@@ -125,11 +146,12 @@ def test_rule_38_a_rejection_is_kept_until_something_else_is_desired(
     db: sqlite3.Connection,
 ) -> None:
     t = target(db)
-    holds.decide(db, opened(db, t, "u1"), "rejected", "me", "no", NOW)
-    assert said(db, t, shut(db), NOW + 400 * DAY) == "rejected"
+    hold = holds.open_hold(db, t, "update", "", NOW, [update(db)])
+    holds.decide(db, hold, "rejected", "me", "no", NOW)
+    assert said(db, t, update(db), NOW + 400 * DAY) == "rejected"
     holds.close_empty(db, t)
-    assert said(db, t, shut(db, account=replace(ANA, display_name="B"))) is None
-    assert said(db, t, shut(db)) is None
+    assert said(db, t, update(db, name="B")) is None
+    assert said(db, t, update(db)) is None
 
 
 # Allowance --------------------------------------------------------------------------------------
