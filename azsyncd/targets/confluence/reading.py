@@ -50,6 +50,7 @@ class Reading:
         self._lists: bool | None = None
         self._shows_active: bool | None = None
         self._mails: dict[str, str] = {}  # by key: shown by the index, or written by us
+        self._mails_read = False
         self._shown: frozenset[str] = frozenset()  # keys of those whom the index calls active
         self._written: dict[str, str] = {}  # by key: what the index does not show yet
 
@@ -99,7 +100,16 @@ class Reading:
             if fold(self._written.get(key, email)) == fold(email):
                 self._written.pop(key, None)
             shown[key] = email
+        self._mails_read = True
         self._mails, self._shown = {**shown, **self._written}, frozenset(shown)
+
+    async def _mail_of(self, account: Account) -> str | None:
+        """An address that is to stay as it is, and has to be sent all the same; None = unknown."""
+        if account.email is not None:
+            return account.email
+        if not self._mails_read:
+            await self._read_mails()
+        return self._mails.get(str(account.key))
 
     def _account_of(self, shape: Mapping[str, Any]) -> Account:
         account = wire.account_of(shape)

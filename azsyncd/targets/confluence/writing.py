@@ -77,7 +77,7 @@ class Writing(Reading):
                 target=self.name,
                 reason="unsupported",
             )
-        email = want.email if want.email is not None else self._mails.get(str(have.key))
+        email = want.email if want.email is not None else await self._mail_of(have)
         body = {"fullName": want.display_name or have.display_name}
         if email is not None:
             body["email"] = email

@@ -231,6 +231,21 @@ async def test_where_no_status_is_shown_the_list_of_active_ones_says_it(connecte
     assert (await target.set_active(found["bob"], False)).active is False
 
 
+async def test_an_address_that_is_to_stay_is_sent_along(connected: Connect) -> None:
+    """Confluence takes name and address together: who is not known by it is looked up."""
+    product = wiki()
+    product.add_user("ann", email="ann@example.com", groups=["confluence-users"])
+    target = await connected(product)
+    have = await target.find_account("ann")
+    assert have is not None and have.email is None
+    await target.update_account(have, replace(have, display_name="Ann B."))
+    person = product.user("ann")
+    assert person is not None and (person.display_name, person.email) == (
+        "Ann B.",
+        "ann@example.com",
+    )
+
+
 async def test_before_9_3_an_update_is_unsupported(connected: Connect) -> None:
     """And says so, should it be tried."""
     product = wiki("9.2.21")
