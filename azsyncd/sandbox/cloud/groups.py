@@ -26,7 +26,7 @@ class GroupCalls(CloudState):
             for group in self.people.all_groups()
             if wanted is None or fold(group.name) == fold(wanted[1])
         ]
-        return self.page(ask, [self.group_json(ask, group) for group in groups])
+        return self.page(ask, groups, self.group_json)
 
     @call("GET", "/Groups/{id}")
     def read_group(self, ask: Ask) -> web.StreamResponse:

@@ -176,12 +176,15 @@ class CloudState(DataCenter):
             if (not wanted or name in kept) and name not in dropped
         }
 
-    def page(self, ask: Ask, found: Sequence[dict[str, Any]]) -> web.Response:
+    def page(
+        self, ask: Ask, found: Sequence[Any], show: Callable[[Ask, Any], dict[str, Any]]
+    ) -> web.Response:
         """A page; it begins at 1, and 0 is an error here."""
         start, count = ask.number("startIndex", 1), ask.number("count", self.page_cap)
         if start < 1 or count < 0:
             raise Refusal(400, "startIndex must be at least 1", reason="invalidSyntax")
-        rows = found[start - 1 : start - 1 + min(count, self.page_cap)]
+        shown = found[start - 1 : start - 1 + min(count, self.page_cap)]
+        rows = [self.chosen(ask, show(ask, each)) for each in shown]
         body = {
             "schemas": [LIST],
             "totalResults": len(found),

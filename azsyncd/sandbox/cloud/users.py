@@ -32,7 +32,7 @@ class UserCalls(CloudState):
         people = sorted(self.people.everyone(), key=lambda person: person.number)
         if wanted is not None:
             people = [person for person in people if self._is(person, *wanted)]
-        return self.page(ask, [self.chosen(ask, self.person_json(ask, each)) for each in people])
+        return self.page(ask, people, self.person_json)
 
     def _is(self, person: Person, name: str, value: str) -> bool:
         if name == "userName":
