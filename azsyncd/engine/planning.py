@@ -206,12 +206,12 @@ class Planning:
         if self.policy.groups.foreign_members != "remove" or not mirror.has_proof(db):
             return
         desk = self.desk(db)
-        for group in sorted(self.groups.values(), key=lambda wanted: wanted.object_id):
-            if not group.stands or group.blocked is not None:
+        for group in sorted(self._wanted(db, numbers), key=lambda wanted: wanted.object_id):
+            if not group.stands or group.blocked is not None or group.emptied:
                 continue
             g = links.group_number(db, self.t, group.object_id)
             n = mirror.number_of(db, group.object_id)
-            if g is None or n is None or (numbers is not None and n not in numbers):
+            if g is None or n is None:
                 continue
             planned: list[tuple[str, int, str]] = []
             for account in links.foreign_members(db, self.t, g):
@@ -229,17 +229,34 @@ class Planning:
                     self._recording.plan(db, draft, n, change, None)
             holds.keep_only(db, self.t, n, planned, foreign=True)
 
+    def _wanted(self, db: Connection, numbers: Collection[int] | None) -> list[WantedGroup]:
+        """The wanted groups, all or those among these objects: a slice looks at no others."""
+        if numbers is None:
+            return list(self.groups.values())
+        known = (facts_.group_base(db, n) for n in numbers)
+        ids = {group.id for group in known if group is not None}
+        return [self.groups[id_] for id_ in ids if id_ in self.groups]
+
     # Users ----------------------------------------------------------------------------------------
 
     def claim_users(
         self, db: Connection, numbers: Sequence[int], desk: Desk
     ) -> set[tuple[str, str]]:
-        """Keep what these users want to be called; returns the names that changed hands."""
+        """Keep what these users want to be called; returns the names that changed hands, or that
+        are still to do so: whoever has a name must be planned with whoever wants it."""
         keys: set[tuple[str, str]] = set()
         for base in facts_.bases(db, numbers):
             wish = wish_for(base.user, base.groups, desk)
-            keys |= facts_.claim(db, self.t, base.n, self._wanted_names(db, base.n, wish))
+            names = self._wanted_names(db, base.n, wish)
+            keys |= facts_.claim(db, self.t, base.n, names)
+            wanted, have = names.get("username"), self._present_name(db, base.n)
+            if wanted is not None and wanted != have:
+                keys |= {("username", name) for name in (wanted, have) if name is not None}
         return keys
+
+    def _present_name(self, db: Connection, n: int) -> str | None:
+        row = links.get(db, self.t, n)
+        return None if row is None or row["a"] is None else account_name(db, row["a"])
 
     def _wanted_names(self, db: Connection, n: int, wish: Wish) -> dict[str, str]:
         account = wish.account
