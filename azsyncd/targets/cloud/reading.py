@@ -13,6 +13,7 @@ from azsyncd.targets.cloud import wire
 from azsyncd.targets.rest import MISSING, Rest, map_of, rows_of, text_of
 
 PAGE = 100
+MEMBERS_AT_ONCE = 200_000
 FEW = 10
 """So many groups are read one by one; for more the pages of all are cheaper."""
 
@@ -54,9 +55,9 @@ class Reading:
     ) -> AsyncIterator[Mapping[str, Any]]:
         """Each resource. It is counted from 1; how many came counts, and not how many were asked
         for; fewer than the total is an answer that cannot be trusted."""
-        start, first = 1, ""
+        start, first, size = 1, "", PAGE if path == "/Users" else FEW
         while True:
-            asked = {**(params or {}), "startIndex": start, "count": PAGE}
+            asked = {**(params or {}), "startIndex": start, "count": size}
             page = map_of(await self._rest.read(path, asked, of_one=of_one))
             rows, total = rows_of(page.get("Resources")), page.get("totalResults")
             if not isinstance(total, int):
@@ -71,6 +72,7 @@ class Reading:
             if start > len(rows) + 1 and text_of(rows[0].get("id")) == first:
                 raise self._rest.strange(f"{path} shows the same page again and again")
             first = text_of(rows[0].get("id"))
+            size = _next_size(size, rows)
 
     # Accounts -----------------------------------------------------------------------------------
 
@@ -151,6 +153,12 @@ class Reading:
         if not group.key or group.key == fold(group.name):
             known = await self.find_group(group.name)
         return None if known is None else f"/Groups/{quote(str(known.key), safe='')}"
+
+
+def _next_size(size: int, rows: Sequence[Mapping[str, Any]]) -> int:
+    """Groups come with all their members: so many at once that an answer stays of a sane size."""
+    members = sum(len(wire.members_of(shape) or ()) for shape in rows) // len(rows) + 1
+    return max(1, min(PAGE, size * 2, MEMBERS_AT_ONCE // members))
 
 
 def _known_by(group: TargetGroup) -> str:

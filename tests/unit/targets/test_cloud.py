@@ -22,7 +22,7 @@ from azsyncd.model.accounts import Account, Mark, TargetGroup
 from azsyncd.sandbox.clock import FakeClock
 from azsyncd.sandbox.cloud import Cloud as Product
 from azsyncd.sandbox.loopback import serving
-from azsyncd.targets.cloud import Cloud
+from azsyncd.targets.cloud import Cloud, reading
 from azsyncd.targets.cloud.wire import CloudDialect
 from azsyncd.targets.connect import SignIn, connect
 
@@ -191,6 +191,23 @@ async def test_all_pages_are_read(connected: Connect) -> None:
     for asked in (groups, groups[:5]):
         read = {key: keys async for key, keys in target.members(asked)}
         assert read == {group.key: [found[group.name.replace("g", "u")].key] for group in asked}
+
+
+async def test_large_groups_are_asked_for_few_at_a_time(
+    connected: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They come with all their members: a hundred of them would be too much for one answer."""
+    monkeypatch.setattr(reading, "MEMBERS_AT_ONCE", 100)
+    product = scim()
+    names = [product.add_user(f"u{number:03}").name for number in range(40)]
+    for number in range(40):
+        product.add_group(f"g{number:03}", names if number < 25 else ())
+    target = await connected(product)
+    groups = [group async for group in target.groups()]
+    assert len(groups) == 40
+    read = {key: len(keys) async for key, keys in target.members(groups)}
+    assert sorted(read.values()) == [0] * 15 + [40] * 25
+    assert product.counters.requests < 40
 
 
 async def test_a_page_that_ends_too_early_is_no_proof(connected: Connect) -> None:
