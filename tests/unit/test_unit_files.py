@@ -147,6 +147,7 @@ def test_the_configuration_is_readable_and_the_secrets_are_roots_alone() -> None
     }
     assert entries["/etc/azsyncd"] == ("d", "0750", "root", "azsyncd")
     assert entries[str(secrets.CREDENTIALS)] == ("d", "0700", "root", "root")
+    assert entries[str(Path(State().path).parent)] == ("d", "0700", "azsyncd", "azsyncd")
     loaded = settings(SERVICE)["Service"]["LoadCredential"]
     assert [one.partition(":")[2] for one in loaded] == [str(secrets.CREDENTIALS)]
 
