@@ -78,6 +78,9 @@ def connect(
     `attributes` are the names of those that are kept in the product; `on_response(peer, status)` is
     told of every answer. Raises ConfigError. Reads secrets: call it where a file may be read.
     """
+    if type == "cloud" and directory_id:
+        # Atlassian shows the address with the directory in it, and people copy it whole.
+        url = url.rstrip("/").removesuffix(f"/scim/directory/{directory_id}")
     peer = Peer(
         name,
         url,

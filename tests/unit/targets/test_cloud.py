@@ -346,6 +346,25 @@ async def test_a_failure_of_the_gateway_names_its_trace(connected: Connect) -> N
         await target.ask()
 
 
+async def test_the_address_may_be_copied_whole(connected: Connect) -> None:
+    """Atlassian shows it with the directory's id in it."""
+    product = scim()
+    short = await connected(product)
+    whole = connect(
+        "cloud",
+        "cloud",
+        url=f"{short._peer.base_url}/scim/directory/{product.directory_id}/",
+        sign_in=SignIn(token="cloud-api-key"),
+        clock=product.clock,
+        limits=Limits(),
+        instance="azsyncd",
+        directory_id=product.directory_id,
+    )
+    await whole.ask()
+    assert await whole.fingerprint() == await short.fingerprint()
+    await whole.close()
+
+
 async def test_rule_25_the_directory_is_in_the_fingerprint(connected: Connect) -> None:
     """Two directories at one address are two installations."""
     one, other = await connected(scim()), await connected(scim(directory_id="another"))
