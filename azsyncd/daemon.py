@@ -65,6 +65,7 @@ async def offline(path: Path) -> AsyncIterator[EngineOperations]:
         try:
             yield EngineOperations(lambda: running, live=False)
         finally:
+            await running.watch.audit.finish()
             await running.close()
     finally:
         await store.close()
@@ -151,6 +152,7 @@ class Daemon:
         )
         running.fatal = self._fatal
         running.on_selection = self._selection_read
+        running.config_state = self._config_state
         return running
 
     def _fatal(self, error: BaseException) -> None:

@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from azsyncd.cli.accounts import accounts
+from azsyncd.cli.alerts import alerts
 from azsyncd.cli.backup import backup
 from azsyncd.cli.check import check
 from azsyncd.cli.coming import COMING, coming
@@ -42,7 +43,7 @@ from azsyncd.errors import AzsyncdError
 _ORDER = (
     *("demo", "run", "check", "plan", "sync", "status", "explain", "history", "accounts"),
     *("holds", "approve", "reject", "release", "pause", "resume"),
-    *("reload", "config", "subscriptions", "backup", "forget", "version"),
+    *("reload", "config", "subscriptions", "alerts", "backup", "forget", "version"),
 )
 """As the help lists them: in the order in which one meets them."""
 
@@ -134,6 +135,7 @@ for each in (
     app.command()(each)
 app.command("run")(run_daemon)
 app.add_typer(holds, name="holds")
+app.add_typer(alerts, name="alerts")
 app.add_typer(configuration, name="config")
 for name in COMING:
     app.command(

@@ -12,7 +12,6 @@ COMING = {
     "link": "resolve the conflict in Entra or in the product; the next round sees it",
     "unlink": "list the user under scope.users.exclude: azsyncd then keeps its hands off",
     "target": "keep the target's name and url in the file as they are",
-    "alerts": "watch the metrics: azsyncd_target_up, azsyncd_holds, azsyncd_last_round_*",
 }
 """Each with what to do until then."""
 

@@ -6,8 +6,11 @@ import asyncio
 from collections.abc import Iterator
 
 from azsyncd.clock import iso
+from azsyncd.engine import lastdays
+from azsyncd.engine.alerts import stage_of
+from azsyncd.engine.doors import recipients
 from azsyncd.engine.reconcile import Reconcile
-from azsyncd.engine.running import DAY, Running
+from azsyncd.engine.running import Running
 from azsyncd.entra.permissions import examine
 from azsyncd.errors import AzsyncdError, TargetError
 from azsyncd.model.accounts import Capabilities, InvalidValue
@@ -16,7 +19,6 @@ from azsyncd.plan.expressions import ExpressionFailed, Unread
 from azsyncd.state import facts
 from azsyncd.state.store import Connection
 
-_SOON = 60 * DAY
 _EXAMPLES = 5
 _BATCH = 500
 
@@ -40,16 +42,26 @@ async def check(running: Running, tell: Tell | None = None) -> list[CheckLine]:
     lines += _notifications(running)
     for name, reconcile in running.reconciles.items():
         lines += await _templates(running, name, reconcile, tell)
-    if not running.config.alerts:
-        lines.append(
-            _line(
-                "alerts",
-                "warning",
-                "nobody is told when something is wrong",
-                "watch azsyncd_target_up, azsyncd_holds and azsyncd_last_round_timestamp_seconds",
-            )
-        )
+    lines += _told(running)
     return lines
+
+
+def _told(running: Running) -> Iterator[CheckLine]:
+    """Who would be told. Nobody is written to: `azsyncd alerts test` does that."""
+    for kind, who in recipients(running.config):
+        yield _line("alerts", "ok", f"{kind}: {who}", "azsyncd alerts test sends one of each")
+    if not running.config.alerts:
+        yield _line(
+            "alerts", "warning", "nobody is told when something is wrong",
+            "add alerts, or watch azsyncd_target_up, azsyncd_holds and"
+            " azsyncd_last_round_timestamp_seconds",
+        )  # fmt: skip
+    if (beat := running.watch.heartbeat) is not None:
+        yield _line("alerts", "ok", f"heartbeat: every {beat.every:g} s while all is well")
+    if (problem := running.watch.audit.obstacle()) != "":
+        yield _line("audit", "failed", problem, "azsyncd's user must be able to write there")
+    elif running.watch.audit.configured:
+        yield _line("audit", "ok", f"every write goes to {running.config.audit.file}")
 
 
 def _line(subject: str, verdict: str, message: str, hint: str = "") -> CheckLine:
@@ -70,25 +82,23 @@ def _secrets(running: Running) -> Iterator[CheckLine]:
 async def _credentials(running: Running) -> list[CheckLine]:
     lines = []
     now = running.clock.now()
-    for name, end in (await running.look_at_credentials()).items():
-        subject = name if name == "entra" else f"{name}"
+    for name, end in (await lastdays.look(running)).items():
         if end is None:
             hint = (
                 "grant Application.Read.All, or write expires_on"
                 if name == "entra"
                 else "write auth.expires_on, if it ends at all"
             )
-            lines.append(_line(subject, "warning", "the end of its credential is not known", hint))
-        elif end <= now:
-            lines.append(_line(subject, "failed", f"its credential ended on {iso(end)}",
-                               "make a new one, put it in place, and reload"))  # fmt: skip
-        else:
-            days = int((end - now) / DAY)
-            verdict = "ok" if end - now > _SOON else "warning"
-            hint = "" if verdict == "ok" else "make a new one in time"
-            lines.append(
-                _line(subject, verdict, f"its credential ends in {days} days ({iso(end)})", hint)
-            )
+            lines.append(_line(name, "warning", "the end of its credential is not known", hint))
+            continue
+        stage = stage_of(end - now)
+        verdict = {"": "ok", "ended": "failed"}.get(stage, "warning")
+        hint = lastdays.what_to_do(running.config, name) if stage else ""
+        lines.append(_line(name, verdict, f"its credential {lastdays.words(end, now)}", hint))
+    lines += [
+        _line("config", "warning", each)
+        for each in lastdays.unread(running.config, running.opened_at)
+    ]
     return lines
 
 

@@ -31,6 +31,7 @@ from azsyncd.engine.status import status_of
 from azsyncd.errors import AzsyncdError, SourceError, TargetError
 from azsyncd.model.changes import Kind
 from azsyncd.operations import (
+    AlertTest,
     CheckLine,
     HoldRow,
     PlanResult,
@@ -568,6 +569,10 @@ class EngineOperations:
     async def forget(self, *, who: str, by: str) -> dict[str, Any]:
         """One person's values leave the journal."""
         return await forget(self._running.store, who, by)
+
+    async def alerts_test(self, *, by: str) -> list[AlertTest]:
+        """One of each kind, through every door."""
+        return await self._running.watch.test(by)
 
 
 _STOPPED = {

@@ -13,14 +13,14 @@ import hashlib
 import json
 import secrets
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 
-from azsyncd.clock import Clock, iso
+from azsyncd.clock import Clock
 from azsyncd.config import Config, Loaded
-from azsyncd.engine import schedule
-from azsyncd.engine.credentials import credential_of, midnight, open_secrets
+from azsyncd.engine import lastdays, schedule
+from azsyncd.engine.credentials import credential_of, open_secrets
 from azsyncd.engine.events import Events
 from azsyncd.engine.figures import Budgets, budgets_of
 from azsyncd.engine.gauges import Gauges
@@ -28,23 +28,16 @@ from azsyncd.engine.keeper import Keeper
 from azsyncd.engine.pull import Pull
 from azsyncd.engine.reconcile import Reconcile
 from azsyncd.engine.supervisor import Supervisor
+from azsyncd.engine.watching import Watch
 from azsyncd.entra.auth import Tokens
 from azsyncd.entra.client import Graph
-from azsyncd.entra.credentials import (
-    Certificate,
-    FederatedToken,
-    ManagedIdentity,
-    certificate_end,
-)
 from azsyncd.entra.delta import Delta
 from azsyncd.entra.notifications import Doorbell
-from azsyncd.entra.permissions import credential_end
 from azsyncd.entra.subscriptions import Subscriptions
 from azsyncd.errors import (
     AzsyncdError,
     ConfigError,
     Problem,
-    SourceError,
     StateError,
 )
 from azsyncd.http import Limits, Peer
@@ -62,7 +55,6 @@ log = structlog.get_logger()
 STOP_SECONDS = 20.0
 """What is in flight is finished within this time when the daemon stops or reloads."""
 
-DAY = 86400.0
 T = TypeVar("T")
 GRAPH_LIMITS = Limits(concurrency=4, requests_per_second=50.0, timeout=60.0)
 
@@ -91,6 +83,10 @@ class Running:
         self.doorbell: Doorbell | None = None
         self.reconciles: dict[str, Reconcile] = {}
         self.credential_ends: dict[str, float | None] = {}
+        self.credential_stages: dict[str, str] = {}
+        self.opened_at = clock.now()
+        """When the secrets were opened."""
+        self.config_state: Callable[[], dict[str, Any]] = dict
         self.fatal: Callable[[BaseException], None] = lambda error: None
         self.on_selection: Callable[[], None] = lambda: None
         self._peers: list[Peer] = []
@@ -99,6 +95,7 @@ class Running:
         self._full_left: set[str] = set()
         self._supervisor = Supervisor(clock, lambda error: self.fatal(error))
         self._asides: set[asyncio.Future[None]] = set()
+        self._watch: Watch | None = None
 
     # Building -----------------------------------------------------------------------------------
 
@@ -124,10 +121,18 @@ class Running:
             running._build_source()
             running.pull.state.revision = await store.read(mirror.revision)
             await running._build_targets(opened)
+            running._watch = Watch(running, opened)
+            await running.watch.audit.begin()
         except BaseException:
             await running.close()
             raise
         return running
+
+    @property
+    def watch(self) -> Watch:
+        """Alerts, heartbeat, audit file."""
+        assert self._watch is not None
+        return self._watch
 
     async def _bind(self) -> None:
         """Rule 25: the state belongs to its tenant."""
@@ -200,12 +205,13 @@ class Running:
             limits=limits,
             ca_file=ca_file,
             proxy=proxy,
-            on_response=self._answered,
+            on_response=self.answered,
         )
         self._peers.append(peer)
         return peer
 
-    def _answered(self, peer: str, status: str) -> None:
+    def answered(self, peer: str, status: str) -> None:
+        """One answer of somebody, for the metric."""
         self.metrics.http_requests_total.labels(peer, status).inc()
 
     async def _build_targets(self, opened: Mapping[str, str]) -> None:
@@ -234,7 +240,7 @@ class Running:
                 product_access=policy.accounts.product_access,
                 attributes=policy.accounts.attributes,
                 directory_id=settings.directory_id,
-                on_response=self._answered,
+                on_response=self.answered,
             )
             self._targets.append(target)
             row = await self.store.write(
@@ -296,6 +302,8 @@ class Running:
         self._supervisor.start("schedule", self._keep_schedule)
         self._supervisor.start("housekeeping", self._keep_house)
         self._supervisor.start("gauges", Gauges(self).run)
+        for name, loop in self.watch.loops():
+            self._supervisor.start(name, loop)
 
     async def stop(self, patience: float = STOP_SECONDS) -> None:
         """Finish the writes in flight, start no other; everything else ends at once."""
@@ -314,6 +322,7 @@ class Running:
         await self._supervisor.stop()
         if self._asides:
             await asyncio.wait(self._asides, timeout=5.0)
+        await self.watch.audit.finish()
         await self.close()
 
     async def close(self) -> None:
@@ -321,6 +330,8 @@ class Running:
         for target in self._targets:
             with contextlib.suppress(AzsyncdError):
                 await target.close()
+        if self._watch is not None:
+            await self._watch.close()
         for peer in self._peers:
             await peer.close()
 
@@ -451,34 +462,8 @@ class Running:
                     mirror.prune_affected(db, min(reached, known))
 
             await self.store.write(tidy)
-            await self.look_at_credentials()
+            await lastdays.look(self)
             await self.clock.sleep(3600.0)
-
-    async def look_at_credentials(self, *, ask_graph: bool = True) -> dict[str, float | None]:
-        """When each credential ends, in seconds since the epoch; None = not known."""
-        ends: dict[str, float | None] = {}
-        entra = self.config.entra
-        ends["entra"] = midnight(entra.credential.expires_on)
-        credential = credential_of(self.config)
-        if isinstance(credential, Certificate):
-            with contextlib.suppress(AzsyncdError):
-                ends["entra"] = await asyncio.to_thread(certificate_end, credential)
-        elif ends["entra"] is None and ask_graph:
-            with contextlib.suppress(SourceError):
-                found = await credential_end(self.graph, entra.client_id)
-                alive = [end for _, end in found or () if end > self.clock.now()]
-                ends["entra"] = max(alive, default=None)
-        if isinstance(credential, (ManagedIdentity, FederatedToken)):
-            del ends["entra"]  # renewed by somebody else
-        for name, settings in self.config.targets.items():
-            ends[name] = midnight(settings.auth.expires_on)
-        self.credential_ends = ends
-        for name, end in ends.items():
-            if end is not None:
-                self.metrics.credential_expiry_timestamp_seconds.labels(name).set(end)
-                if end - self.clock.now() < 14 * DAY:
-                    log.warning("credential.ends", credential=name, expires_at=iso(end))
-        return ends
 
     def lag_of(self, reconcile: Reconcile) -> float:
         """The age of the oldest change that a target has not got yet, in seconds."""

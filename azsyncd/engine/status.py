@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from azsyncd import __version__
 from azsyncd.clock import iso
+from azsyncd.engine import lastdays
+from azsyncd.engine.alerts import DAY, stage_of
 from azsyncd.engine.reconcile import Reconcile
-from azsyncd.engine.running import DAY, Running
 from azsyncd.operations import StatusResult, TargetStatus
 from azsyncd.state import questions, targets
 from azsyncd.state.store import Connection, get_meta
 
-_SOON = 14 * DAY
-"""A credential that ends within this time is a problem."""
+if TYPE_CHECKING:
+    from azsyncd.engine.running import Running
+
+_SOON = ("14", "7", "1", "ended")
+"""A credential that is so near its end (in days) is a problem; before, it is shown."""
 
 
 async def status_of(
@@ -25,15 +29,21 @@ async def status_of(
     if running.keeper is not None:
         await running.keeper.load()
     kept = running.keeper.kept() if running.keeper else ()
-    ends = running.credential_ends or await running.look_at_credentials(ask_graph=False)
+    ends = running.credential_ends or await lastdays.look(running, ask_graph=False)
     credentials = [_credential(running, name, end) for name, end in ends.items()]
     open_holds = await running.store.read(questions.open_holds)
     known = await running.store.read(targets.all_targets)
     left = [row.name for row in known if row.name not in running.reconciles]
-    problems = _problems(running, config, entra, told, credentials)
+    undelivered = await running.watch.telling.undelivered()
+    problems = [
+        *_problems(running, config, entra, told),
+        *_ending(running, ends, soon=True),
+        *running.watch.problems(undelivered),
+    ]
     health = "unhealthy" if problems else "held" if open_holds else "healthy"
     if open_holds:
         problems.append(f"{open_holds} held: azsyncd holds shows what waits for a decision")
+    problems += [*_ending(running, ends, soon=False), *running.watch.notes()]
     problems += [
         f"the state knows the target {name!r}, which is not in the file: nothing is written there"
         for name in left
@@ -53,6 +63,7 @@ async def status_of(
         credentials=credentials,
         holds=open_holds,
         targets=told,
+        alerts=undelivered,
     )
 
 
@@ -137,12 +148,22 @@ def _credential(running: Running, name: str, end: float | None) -> dict[str, Any
     return {"credential": name, "expires_at": iso(end), "days": days}
 
 
+def _ending(running: Running, ends: lastdays.Ends, *, soon: bool) -> list[str]:
+    """The credentials that end soon, or not so soon: with the steps to take."""
+    now = running.clock.now()
+    return [
+        f"the credential of {name} {lastdays.words(end, now)}:"
+        f" {lastdays.what_to_do(running.config, name)}"
+        for name, end in ends.items()
+        if end is not None and (stage := stage_of(end - now)) and (stage in _SOON) is soon
+    ]
+
+
 def _problems(
     running: Running,
     config: dict[str, Any],
     entra: dict[str, Any],
     told: list[TargetStatus],
-    credentials: list[dict[str, Any]],
 ) -> list[str]:
     """One line each, with what to do."""
     found = []
@@ -164,11 +185,6 @@ def _problems(
             )
         if row["leavers_with_access"]:
             found.append(f"{row['target']}: {row['leavers_with_access']} leavers still have access")
-    for credential in credentials:
-        days = credential["days"]
-        if days is not None and days * DAY < _SOON:
-            when = f"ends in {days} days" if days >= 0 else "has ended"
-            found.append(f"the credential of {credential['credential']} {when}: make a new one")
     for problem in running.keeper.problems().values() if running.keeper else ():
         found.append(_joined(f"notifications: {problem.message}", problem.hint))
     return found

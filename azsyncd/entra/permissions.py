@@ -7,7 +7,7 @@ excess: by contract tokens are opaque to us.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -51,8 +51,11 @@ async def examine(graph: Graph, tokens: Roles, delta: Delta, webhook: bool) -> l
     return found
 
 
-async def credential_end(graph: Graph, client_id: str) -> list[tuple[str, float]] | None:
-    """The ends of the application's secrets and certificates, by name.
+async def credential_end(
+    graph: Graph, client_id: str, hints: Collection[str] = ()
+) -> list[tuple[str, float]] | None:
+    """The ends of the application's secrets and certificates, by name; of those alone that begin
+    like one of `hints`, where Graph says how they begin.
 
     None where we may not know: it takes Application.Read.All.
     """
@@ -61,7 +64,7 @@ async def credential_end(graph: Graph, client_id: str) -> list[tuple[str, float]
         body = await graph.get(f"applications(appId='{client_id}')?{select}")
     except (CredentialRefused, GraphRefused):
         return None
-    return wire.credential_ends(body)
+    return wire.credential_ends(body, hints)
 
 
 async def _feed(graph: Graph, delta: Delta, feed: str) -> Finding:

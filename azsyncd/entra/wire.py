@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -202,9 +202,19 @@ def permission_for(url: str) -> str:
     return next((name for form, name in _PERMISSIONS if form.search(url)), "Directory.Read.All")
 
 
-def credential_ends(application: Any) -> list[tuple[str, float]]:
-    """The ends of an application's secrets and certificates, the next one first."""
+def credential_ends(application: Any, hints: Collection[str] = ()) -> list[tuple[str, float]]:
+    """The ends of an application's secrets and certificates, the next one first.
+
+    Graph's `hint` is how a secret begins: if it fits one of `hints`, only those are meant.
+    """
     found = []
+    ours = [
+        item
+        for item in application.get("passwordCredentials") or ()
+        if item.get("hint") and item["hint"] in hints
+    ]
+    if ours:
+        application = {"passwordCredentials": ours}
     for kind, name in (("passwordCredentials", "secret"), ("keyCredentials", "certificate")):
         for item in application.get(kind) or ():
             ends = timestamp(item.get("endDateTime"))

@@ -12,9 +12,9 @@ from .conftest import Azsyncd, Daemon
 PROMISED = (
     *("run", "check", "plan", "sync", "status", "explain", "history", "accounts", "holds"),
     *("approve", "reject", "release", "pause", "resume", "reload", "subscriptions", "backup"),
-    *("config", "demo", "forget", "version"),
+    *("alerts", "config", "demo", "forget", "version"),
 )
-COMING = ("apply", "suggest", "link", "unlink", "target", "alerts")
+COMING = ("apply", "suggest", "link", "unlink", "target")
 
 
 @pytest.mark.parametrize("command", PROMISED)
@@ -49,6 +49,8 @@ WRONG = [
     (["nothing"], "No such command 'nothing'."),
     (["holds", "nothing"], "No such command 'nothing'."),
     (["config"], "Usage: azsyncd config"),
+    (["alerts"], "Usage: azsyncd alerts"),
+    (["alerts", "nothing"], "No such command 'nothing'."),
     (["--nothing"], "No such option '--nothing'."),
     (["status", "--nothing"], "No such option '--nothing'."),
     (["status", "more"], "Got unexpected extra argument (more)"),

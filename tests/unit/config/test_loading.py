@@ -392,9 +392,6 @@ def test_http_works_with_a_warning(loaded: Load, jira: Jira) -> None:
 @pytest.mark.parametrize(
     ("sections", "key"),
     [
-        ({"alerts": [{"webhook": {"url": {"env": "U"}}}]}, "alerts"),
-        ({"heartbeat": {"url": {"env": "U"}}}, "heartbeat"),
-        ({"audit": {"file": "/var/log/x"}}, "audit"),
         ({"admin": {"listen": "127.0.0.1:1", "token": {"env": "T"}}}, "admin.listen"),
     ],
 )

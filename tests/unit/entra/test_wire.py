@@ -222,3 +222,15 @@ def test_ends_of_credentials_are_sorted() -> None:
         }
     )
     assert [name for name, _ in found] == ["certificate 12345678", "secret b"]
+
+
+def test_the_end_of_our_own_secret_is_told_by_how_it_begins() -> None:
+    """Another one that lasts longer must not hide it; without a hint that fits, all of them."""
+    application = {
+        "passwordCredentials": [
+            {"displayName": "ours", "hint": "abc", "endDateTime": "2027-01-01T00:00:00Z"},
+            {"displayName": "other", "hint": "xyz", "endDateTime": "2030-01-01T00:00:00Z"},
+        ]
+    }
+    assert [name for name, _ in wire.credential_ends(application, {"abc"})] == ["secret ours"]
+    assert len(wire.credential_ends(application, {"no"})) == 2
