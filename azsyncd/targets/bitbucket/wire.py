@@ -130,4 +130,5 @@ def is_about_licence(answer: Response) -> bool:
 
 def lacks_rights(answer: Response) -> bool:
     """Bitbucket answers 401 where others answer 403: we are known, and may not."""
-    return answer.status == 401 and "authoris" in exceptions(answer).casefold()
+    names = exceptions(answer).casefold()
+    return answer.status == 401 and ("authoris" in names or "authoriz" in names)
