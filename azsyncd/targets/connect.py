@@ -98,11 +98,22 @@ def connect(
     if type == "crowd":
         return Crowd(name, peer, instance=instance, attributes=attributes, secret=secret)
     if type == "confluence":
-        return Confluence(name, peer, clock=clock, secret=secret, product_access=product_access)
+        return Confluence(
+            name,
+            peer,
+            clock=clock,
+            secret=secret,
+            product_access=product_access,
+            attributes=attributes,
+        )
     if type == "bitbucket":
-        username = sign_in.username
         return Bitbucket(
-            name, peer, secret=secret, username=username, product_access=product_access
+            name,
+            peer,
+            secret=secret,
+            username=sign_in.username,
+            product_access=product_access,
+            attributes=attributes,
         )
     if type == "cloud":
         if not directory_id:

@@ -171,6 +171,27 @@ async def test_one_that_is_down_and_one_that_throttles_keep_nobody_waiting(tmp_p
         made.quiet()
 
 
+async def test_those_who_found_no_seat_go_in_when_there_are_some(tmp_path: Path) -> None:
+    """Confluence refuses the account, Bitbucket the membership; everything else goes on."""
+    async with scene(tmp_path, "confluence", "bitbucket") as made:
+        confluence, bitbucket = made.products["confluence"], made.products["bitbucket"]
+        assert isinstance(confluence, Confluence)
+        assert isinstance(bitbucket, Bitbucket)
+        confluence.seats, bitbucket.seats = 20, 3
+        bitbucket.add_group("atl-design")
+        bitbucket.grant("atl-design", "LICENSED_USER", group=True)
+        made.stage.config["targets"]["confluence"]["accounts"] = {"product_access": "default"}
+        made.stage.write_config()
+        await made.stage.run("sync", expect=1)
+        assert len(confluence.users()) == 20 and len(bitbucket.members("atl-design")) == 2
+        assert confluence.counters.refused_writes <= 4  # as many as were under way together
+        assert len(bitbucket.users()) > 50
+        confluence.seats = bitbucket.seats = None
+        await made.stage.run("sync")
+        assert len(confluence.users()) == len(bitbucket.users()) - 1  # o'neill: see docs/targets
+        made.quiet()
+
+
 async def test_after_the_state_was_lost_every_account_is_known_again(tmp_path: Path) -> None:
     """Cloud by its mark, the others by their usernames: nobody is made twice, nothing is written.
     Whoever runs `sync` has agreed to it (rule 26)."""

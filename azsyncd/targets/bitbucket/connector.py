@@ -72,6 +72,9 @@ class Bitbucket(Writing):
 
     async def _warnings(self, me: str, directories: tuple[Directory, ...]) -> list[str]:
         found = []
+        if self._unkept:
+            names = ", ".join(self._unkept)
+            found.append(f"Bitbucket keeps no attributes of accounts: {names} is not written")
         if not me:
             found.append(
                 "Bitbucket does not say as whom azsyncd signs in: name it in protect.users"

@@ -3,7 +3,7 @@ start only the server knows."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from azsyncd.answers import Response
@@ -45,6 +45,7 @@ class Reading:
         secret: Callable[[], str],
         username: str | None = None,
         product_access: str = "by_groups",
+        attributes: Iterable[str] = (),
     ) -> None:
         self.name = name
         self.dialect: Dialect = wire.BitbucketDialect()
@@ -53,6 +54,7 @@ class Reading:
         self._secret = secret
         self._username = username
         self._product_access = product_access
+        self._unkept = tuple(attributes)  # it has no place for any
 
     # Pages --------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from urllib.parse import quote
 
 from azsyncd.model.accounts import Capabilities, Seats, fold
@@ -85,7 +86,7 @@ class Confluence(Writing):
             admin_groups=admins,
             licence_groups=licensed,
             instead=instead,
-            warnings=tuple(_warnings(lists, complete)),
+            warnings=tuple(_warnings(lists, complete, self._unkept)),
         )
 
     async def _version(self, lists: bool, complete: bool) -> str:
@@ -127,10 +128,13 @@ class Confluence(Writing):
         await self._peer.close()
 
 
-def _warnings(lists: bool, complete: bool) -> list[str]:
+def _warnings(lists: bool, complete: bool, unkept: Sequence[str]) -> list[str]:
     found = [
         "a new account lands in the first writable directory, which Confluence's API does not show"
     ]
+    if unkept:
+        names = ", ".join(unkept)
+        found.append(f"Confluence keeps no attributes of accounts: {names} is not written")
     if not complete:
         found.append("this Confluence cannot change names and addresses of accounts: 9.3 can")
     if not lists:

@@ -6,7 +6,7 @@ written here counts until the index has caught up.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
@@ -39,6 +39,7 @@ class Reading:
         clock: Clock,
         secret: Callable[[], str],
         product_access: str = "by_groups",
+        attributes: Iterable[str] = (),
     ) -> None:
         self.name = name
         self.dialect: Dialect = wire.ConfluenceDialect()
@@ -47,6 +48,7 @@ class Reading:
         self._clock = clock
         self._secret = secret
         self._product_access = product_access
+        self._unkept = tuple(attributes)  # it has no place for any
         self._lists: bool | None = None
         self._shows_active: bool | None = None
         self._mails: dict[str, str] = {}  # by key: shown by the index, or written by us

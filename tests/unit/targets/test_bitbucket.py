@@ -361,3 +361,9 @@ async def test_rule_25_the_fingerprint_is_the_servers_id(connected: Connect) -> 
     assert await (await connected(product)).fingerprint() == (
         await (await connected(product)).fingerprint()
     )
+
+
+async def test_attributes_that_there_is_no_place_for_are_told_of(connected: Connect) -> None:
+    """Nobody waits for what never comes."""
+    able = await (await connected(git(), attributes=("department",))).probe()
+    assert not able.has_attributes and any("department" in line for line in able.warnings)

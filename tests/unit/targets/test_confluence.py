@@ -415,3 +415,9 @@ def test_rule_15_anonymous_is_nobody() -> None:
     for values in ({"username": "Anonymous"}, {"display_name": "Anonymous"}):
         with pytest.raises(InvalidValue):
             ConfluenceDialect().account(replace(ANN, **values))
+
+
+async def test_attributes_that_there_is_no_place_for_are_told_of(connected: Connect) -> None:
+    """Nobody waits for what never comes."""
+    able = await (await connected(wiki(), attributes=("department",))).probe()
+    assert not able.has_attributes and any("department" in line for line in able.warnings)
