@@ -144,8 +144,12 @@ def doors_of(
 def web_address(opened: Mapping[str, str], key: str) -> str:
     """A secret that must be an address; it is never repeated in what is complained about."""
     url = opened[key].strip()
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or not url.isascii() or not url.isprintable() or " " in url:
         raise ConfigError([Problem(key, "the secret is no http(s) address")], "put the URL there")
     return url
 

@@ -56,9 +56,27 @@ async def look(running: Running, *, ask_graph: bool = True) -> Ends:
             ends[ENTRA] = await _from_graph(running, credential, ask_graph)
     for name, settings in running.config.targets.items():
         ends[name] = midnight(settings.auth.expires_on)
-    _tell(running, running.credential_ends, ends)
     running.credential_ends = ends
+    for name, end in ends.items():
+        if end is not None:
+            running.metrics.credential_expiry_timestamp_seconds.labels(name).set(end)
     return ends
+
+
+async def keep_watch(running: Running) -> None:
+    """Look, and log whatever has become more urgent."""
+    now = running.clock.now()
+    for name, end in (await look(running)).items():
+        stage = "" if end is None else stage_of(end - now)
+        if stage and running.credential_stages.get(name) != stage:
+            ended = stage == "ended"
+            (log.error if ended else log.warning)(
+                "credential.ended" if ended else "credential.ends",
+                credential=name,
+                expires_at=iso(end),
+                hint=what_to_do(running.config, name),
+            )
+        running.credential_stages[name] = stage
 
 
 async def _from_graph(running: Running, credential: ClientSecret, ask: bool) -> float | None:
@@ -73,31 +91,14 @@ async def _from_graph(running: Running, credential: ClientSecret, ask: bool) -> 
         found = await credential_end(running.graph, running.config.entra.client_id, hints)
     except SourceError:
         return said
+    if found is None and running.pull.state.state not in ("reading", "idle"):
+        return said  # perhaps because it has ended: then nobody answers us any more
     ends = [end for _, end in found or ()]
     alive = [end for end in ends if end > running.clock.now()]
     end = max(alive or ends, default=None)
     if end != said:
         await running.store.write(lambda db: set_meta(db, SAID, end))
     return end
-
-
-def _tell(running: Running, before: Ends, ends: Ends) -> None:
-    """The metric; and the log, whenever it has become more urgent."""
-    now = running.clock.now()
-    for name, end in ends.items():
-        if end is None:
-            continue
-        running.metrics.credential_expiry_timestamp_seconds.labels(name).set(end)
-        stage = stage_of(end - now)
-        if stage and running.credential_stages.get(name) != stage:
-            say = log.error if stage == "ended" else log.warning
-            say(
-                "credential.ended" if stage == "ended" else "credential.ends",
-                credential=name,
-                expires_at=iso(end),
-                hint=what_to_do(running.config, name),
-            )
-        running.credential_stages[name] = stage
 
 
 # In words ---------------------------------------------------------------------------------------
@@ -129,12 +130,13 @@ def what_to_do(config: Config, name: str) -> str:
     return f"1. {make}; 2. put it into {_place(secret)}; 3. {_take_up(secret)}"
 
 
-def unread(config: Config, opened_at: float) -> list[str]:
-    """A line for each secret whose file is newer than what this process holds."""
+def unread(config: Config, opened_at: float, *, refused: bool = False) -> list[str]:
+    """A line for each secret whose file is newer than what this process holds. `refused`: Entra
+    does not take the one that we have, and a new one is not tried before somebody says so."""
     found = []
     for name, secret in _named(config):
         try:
-            newer = _is_newer(secret, opened_at, read_anew=name == ENTRA)
+            newer = _is_newer(secret, opened_at, read_anew=name == ENTRA and not refused)
         except OSError:
             continue
         if newer:

@@ -52,7 +52,14 @@ def dump(notice: Notice) -> str:
 
 
 def load(body: str) -> Notice:
-    """The inverse of `dump`."""
+    """The inverse of `dump`; raises ValueError for what another version wrote in its own way."""
+    try:
+        return _loaded(body)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"not a notice of ours: {type(error).__name__}") from error
+
+
+def _loaded(body: str) -> Notice:
     found = orjson.loads(body)
     news = tuple(
         News(**{**each, "kind": AlertKind(each["kind"]), "edge": Edge(each["edge"])})

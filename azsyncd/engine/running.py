@@ -462,7 +462,7 @@ class Running:
                     mirror.prune_affected(db, min(reached, known))
 
             await self.store.write(tidy)
-            await lastdays.look(self)
+            await lastdays.keep_watch(self)
             await self.clock.sleep(3600.0)
 
     def lag_of(self, reconcile: Reconcile) -> float:

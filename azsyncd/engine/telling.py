@@ -168,7 +168,13 @@ class Postman:
         """Whether it went through."""
         now = self._clock.now()
         try:
-            await self._door.send(load(letter.body), str(letter.id))
+            notice = load(letter.body)
+        except ValueError as error:
+            await self._store.write(lambda db: alerts.delivered(db, letter.id))
+            log.warning("alert.dropped", door=self._door.name, reason=str(error))
+            return True
+        try:
+            await self._door.send(notice, str(letter.id))
         except NotDelivered as error:
             told = str(error)
             await self._store.write(lambda db: alerts.failed(db, letter.id, told, now))

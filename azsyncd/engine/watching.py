@@ -63,7 +63,9 @@ class Watch:
         for it; were it a problem it would silence itself."""
         if self.heartbeat is not None and self.heartbeat.problem:
             yield f"heartbeat: {self.heartbeat.problem}"
-        yield from lastdays.unread(self._running.config, self._running.opened_at)
+        running = self._running
+        refused = running.pull.state.state == "refused"
+        yield from lastdays.unread(running.config, running.opened_at, refused=refused)
 
     async def test(self, by: str) -> list[AlertTest]:
         """One of each alert through every door, and one heartbeat."""

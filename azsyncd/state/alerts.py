@@ -17,11 +17,16 @@ MOST = 200
 
 
 def load(db: sqlite3.Connection) -> dict[str, Known]:
-    """Everything that is known to be wrong, by key."""
+    """Everything that is known to be wrong, by key; of kinds that this version knows."""
     rows = db.execute(
         "SELECT key, kind, target, title, stage, since, told_at, reminded_at, gone_at FROM alert"
     )
-    return {row["key"]: Known(**{**dict(row), "kind": AlertKind(row["kind"])}) for row in rows}
+    kinds = {kind.value: kind for kind in AlertKind}
+    return {
+        row["key"]: Known(**{**dict(row), "kind": kinds[row["kind"]]})
+        for row in rows
+        if row["kind"] in kinds
+    }
 
 
 def save(db: sqlite3.Connection, known: Iterable[Known]) -> None:
