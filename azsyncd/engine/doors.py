@@ -31,7 +31,11 @@ Answered = Callable[[str, str], None]
 
 
 class NotDelivered(AzsyncdError):
-    """A message did not go through."""
+    """A message did not go through. `refused`: this very message is not taken."""
+
+    def __init__(self, message: str, hint: str = "", *, refused: bool = False) -> None:
+        super().__init__(message, hint)
+        self.refused = refused
 
 
 class Door(Protocol):
@@ -96,7 +100,9 @@ class Mail:
             await asyncio.to_thread(self._send, mail)
         except (smtplib.SMTPException, OSError, ValueError) as error:
             what, hint = _mail_trouble(error)
-            raise NotDelivered(f"the mail server {self._alert.smtp} {what}", hint) from None
+            refused = isinstance(error, smtplib.SMTPDataError) and error.smtp_code >= 500
+            told = f"the mail server {self._alert.smtp} {what}"
+            raise NotDelivered(told, hint, refused=refused) from None
 
     def _send(self, mail: EmailMessage) -> None:
         alert = self._alert
@@ -179,10 +185,12 @@ async def call(peer: Peer, method: str, url: str, body: object | None = None) ->
         raise NotDelivered(what, error.hint) from None
     if not 200 <= answer.status < 300:
         hint = "make a new address and put it in place" if answer.status in _GONE else ""
-        raise NotDelivered(f"{peer.name} answered {answer.status}", hint)
+        told = f"{peer.name} answered {answer.status}"
+        raise NotDelivered(told, hint, refused=answer.status in _REFUSED)
 
 
 _GONE = (401, 403, 404, 410)
+_REFUSED = (400, 413, 415, 422)
 
 
 def _mail_trouble(error: Exception) -> tuple[str, str]:

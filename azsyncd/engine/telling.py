@@ -176,8 +176,10 @@ class Postman:
         try:
             await self._door.send(notice, str(letter.id))
         except NotDelivered as error:
-            told = str(error)
-            await self._store.write(lambda db: alerts.failed(db, letter.id, told, now))
+            told, refused = str(error), error.refused
+            await self._store.write(
+                lambda db: alerts.failed(db, letter.id, told, now, refused=refused)
+            )
             self._failures += 1
             if self._since is None:
                 self._since = now

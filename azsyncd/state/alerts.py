@@ -12,6 +12,9 @@ from azsyncd.model.alerts import AlertKind, Known, Letter
 KEEP_SECONDS = 3 * 86400.0
 """So long a message is tried: what is older helps nobody."""
 
+PATIENCE = 3
+"""So often a message that is refused itself is tried before the others."""
+
 MOST = 200
 """Messages that wait for one door; then the oldest goes."""
 
@@ -51,11 +54,10 @@ def post(db: sqlite3.Connection, doors: Iterable[str], body: str, at: float) -> 
 
 
 def next_letter(db: sqlite3.Connection, door: str) -> Letter | None:
-    """The next message of a door: in their order, but one that never goes through lets others
-    pass."""
+    """The next message of a door, in their order."""
     row = db.execute(
         "SELECT id, at, body, attempts, error, failing_since FROM letter WHERE door = ?"
-        " ORDER BY attempts / 5, id LIMIT 1",
+        " ORDER BY id LIMIT 1",
         (door,),
     ).fetchone()
     return None if row is None else Letter(**dict(row))
@@ -66,13 +68,25 @@ def delivered(db: sqlite3.Connection, letter: int) -> None:
     db.execute("DELETE FROM letter WHERE id = ?", (letter,))
 
 
-def failed(db: sqlite3.Connection, letter: int, error: str, now: float) -> None:
-    """It did not, this time."""
+def failed(
+    db: sqlite3.Connection, letter: int, error: str, now: float, *, refused: bool = False
+) -> None:
+    """It did not, this time. `refused`: this very message; after some tries others may pass it."""
     db.execute(
         "UPDATE letter SET attempts = attempts + 1, error = ?,"
         " failing_since = coalesce(failing_since, ?) WHERE id = ?",
         (error, now, letter),
     )
+    if not refused:
+        return
+    columns = "door, at, body, attempts, error, failing_since"
+    moved = db.execute(
+        f"INSERT INTO letter ({columns}) SELECT {columns} FROM letter"
+        " WHERE id = ? AND attempts >= ?",
+        (letter, PATIENCE),
+    )
+    if moved.rowcount:
+        delivered(db, letter)
 
 
 def drop_stale(db: sqlite3.Connection, doors: Iterable[str], now: float) -> int:
