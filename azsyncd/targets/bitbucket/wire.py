@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from azsyncd.answers import Response
+from azsyncd.answers import NotJson, Response
 from azsyncd.model.accounts import Account, Directory, Seats, TargetGroup, fold
 from azsyncd.targets.names import legal, mail, shown
 from azsyncd.targets.rest import map_of, rows_of, text_of
@@ -106,21 +106,21 @@ def error_text(body: object) -> str:
 
 def exceptions(answer: Response) -> str:
     """The short names of the exceptions of a refusal: unlike texts they are not translated."""
-    if answer.is_html or not answer.body.lstrip().startswith(b"{"):
-        return ""
     names = (text_of(each.get("exceptionName")) for each in _errors(answer))
     return " ".join(name.rpartition(".")[2] for name in names)
 
 
 def contexts(answer: Response) -> frozenset[str]:
     """The fields that a refusal is about."""
-    if answer.is_html or not answer.body.lstrip().startswith(b"{"):
-        return frozenset()
     return frozenset(text_of(each.get("context")) for each in _errors(answer)) - {""}
 
 
-def _errors(answer: Response) -> Any:
-    return rows_of(map_of(answer.json()).get("errors"))
+def _errors(answer: Response) -> Sequence[Mapping[str, Any]]:
+    """What a refusal lists; nothing where it is something else than JSON."""
+    try:
+        return rows_of(map_of(answer.json()).get("errors"))
+    except NotJson:
+        return ()
 
 
 def is_about_licence(answer: Response) -> bool:
@@ -130,5 +130,7 @@ def is_about_licence(answer: Response) -> bool:
 
 def lacks_rights(answer: Response) -> bool:
     """Bitbucket answers 401 where others answer 403: we are known, and may not."""
+    if answer.status != 401:
+        return False
     names = exceptions(answer).casefold()
-    return answer.status == 401 and ("authoris" in names or "authoriz" in names)
+    return "authoris" in names or "authoriz" in names

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from azsyncd.answers import Response
+from azsyncd.answers import NotJson, Response
 from azsyncd.model.accounts import Account, Mark, TargetGroup
 from azsyncd.targets.names import legal, mail, shown
 from azsyncd.targets.rest import map_of, rows_of, text_of
@@ -261,6 +261,7 @@ def error_text(body: object) -> str:
 
 def kind_of(answer: Response) -> str:
     """The `scimType` of a refusal."""
-    if answer.is_html or not answer.body.lstrip().startswith(b"{"):
+    try:
+        return text_of(map_of(answer.json()).get("scimType"))
+    except NotJson:
         return ""
-    return text_of(map_of(answer.json()).get("scimType"))

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
+from azsyncd.answers import Response
 from azsyncd.clock import Clock
 from azsyncd.http import Peer
 from azsyncd.model.accounts import Account, Dialect, TargetGroup, fold
@@ -189,7 +190,7 @@ class Reading:
             found = wire.group_of(map_of(self._rest.json(answer)))
             if fold(found.name) == fold(name):
                 return found
-        elif answer.status == 404 and not params and not answer.is_html:
+        elif answer.status == 404 and not params and not answer.is_html and _knows_us(answer):
             return None
         # No documented answer, or a version that takes `/group/info` for a group's name.
         async for group in self.groups():
@@ -224,6 +225,11 @@ class Reading:
         """The groups that hold an account."""
         params = {"username": account.username}
         return [wire.group_of(shape) async for shape in self._pages("/user/memberof", params)]
+
+
+def _knows_us(answer: Response) -> bool:
+    """Strangers are not told what is absent."""
+    return answer.headers.get("X-AUSERNAME", "").lower() != "anonymous"
 
 
 def _is_last(page: Mapping[str, Any], start: int, rows: int, asked: int) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from azsyncd.answers import Response
+from azsyncd.answers import NotJson, Response
 from azsyncd.model.accounts import Account, InvalidValue, TargetGroup, fold
 from azsyncd.targets.names import legal, mail, shown
 from azsyncd.targets.rest import map_of, rows_of, text_of
@@ -120,9 +120,13 @@ def error_text(body: object) -> str:
 
 def only_reads(answer: Response) -> bool:
     """Whether Confluence itself is in its read-only mode: a flag says so, in no language."""
-    if answer.status != 405 or not answer.body.lstrip().startswith(b"{"):
+    if answer.status != 405:
         return False
-    return map_of(map_of(answer.json()).get("data")).get("allowedInReadOnlyMode") is False
+    try:
+        shape = map_of(answer.json())
+    except NotJson:
+        return False
+    return map_of(shape.get("data")).get("allowedInReadOnlyMode") is False
 
 
 _READ_ONLY = ("read only", "read-only", "does not allow updates", "external user management")
