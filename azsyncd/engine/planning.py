@@ -260,11 +260,12 @@ class Planning:
 
     def _wanted_names(self, db: Connection, n: int, wish: Wish) -> dict[str, str]:
         account = wish.account
-        if wish.kind is not WishKind.ACCOUNT or account is None:
+        if account is None:
             return {}
         row = links.get(db, self.t, n)
-        if row is None and not account.active:
-            return {}  # nobody gets an account that would be inactive: no claim either
+        if wish.kind is not WishKind.ACCOUNT or (row is None and not account.active):
+            # She gets no account, and claims no name; but one that stands there is hers.
+            return {"kept": fold(account.username)}
         username = account.username
         rules = self.policy.accounts
         keeps = not rules.rename or (

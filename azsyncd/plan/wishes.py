@@ -26,6 +26,8 @@ class Kind(StrEnum):
 class Wish:
     """A wish and its evidence. `why` is one line for people.
 
+    With HANDS_OFF and UNDECIDED, `account` is what she would be, as far as that can be worked out.
+
     With UNDECIDED, `withheld` says which kind of doubt; `inactive` is set when Entra surely says
     that the account must not be used, whatever is wrong with its other values; `by_absence` if she
     was found nowhere, and only the scope is in doubt (rule 11): that concerns who has an account.
@@ -46,16 +48,24 @@ def wish_for(user: User, groups: frozenset[ObjectId], desk: Desk) -> Wish:
         return Wish(Kind.UNDECIDED, "Entra has shown nothing but the id of this user so far")
     verdict = desk.users.verdict(user, groups, desk.scope)
     if verdict.verdict is Verdict.EXCLUDED:
-        return Wish(Kind.HANDS_OFF, verdict.why)
+        return Wish(Kind.HANDS_OFF, verdict.why, account=_as_far_as_known(user, desk))
     if user.presence is not Presence.PRESENT:
         how = "deleted" if user.presence is Presence.SOFT_DELETED else "deleted for good"
         return Wish(Kind.GONE, f"{how} in Entra", reason=Reason.DELETED)
     if verdict.verdict is Verdict.UNDECIDED:
         absent = desk.scope.uncertain is not None and verdict.why == desk.scope.uncertain
-        return Wish(Kind.UNDECIDED, verdict.why, by_absence=absent)
+        account = _as_far_as_known(user, desk)
+        return Wish(Kind.UNDECIDED, verdict.why, account=account, by_absence=absent)
     if verdict.verdict is Verdict.OUT:
         return Wish(Kind.GONE, verdict.why, reason=Reason.LEFT_SCOPE)
     return _mapped(user, verdict.why, desk)
+
+
+def _as_far_as_known(user: User, desk: Desk) -> Account | None:
+    try:
+        return desk.mapping.account(user)
+    except (Unread, ExpressionFailed, InvalidValue):
+        return None
 
 
 def _mapped(user: User, why: str, desk: Desk) -> Wish:

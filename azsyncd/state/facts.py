@@ -110,7 +110,7 @@ def claim(db: sqlite3.Connection, t: int, n: int, wanted: dict[str, str]) -> set
         row["field"]: row["key"]
         for row in db.execute(
             "SELECT field, key FROM claim WHERE t = ? AND n = ?"
-            " AND field IN ('username', 'email', 'group')",
+            " AND field IN ('username', 'email', 'group', 'kept')",
             (t, n),
         )
     }
@@ -118,7 +118,8 @@ def claim(db: sqlite3.Connection, t: int, n: int, wanted: dict[str, str]) -> set
         return set()
     changed = set(old.items()) ^ set(wanted.items())
     db.execute(
-        "DELETE FROM claim WHERE t = ? AND n = ? AND field IN ('username', 'email', 'group')",
+        "DELETE FROM claim WHERE t = ? AND n = ?"
+        " AND field IN ('username', 'email', 'group', 'kept')",
         (t, n),
     )
     db.executemany(

@@ -252,13 +252,13 @@ def holders(db: sqlite3.Connection, t: int, n: int) -> set[int]:
 
 def foreign_members(db: sqlite3.Connection, t: int, g: int) -> list[Account]:
     """The members of a group who are linked to nobody (for `foreign_members: remove`), and whom
-    nobody may be about to adopt."""
+    nobody may be about to adopt, or to leave alone (excluded, undecided)."""
     rows = db.execute(
         "SELECT ac.body FROM edge e JOIN account ac ON ac.a = e.a"
         " LEFT JOIN link l ON l.a = e.a"
         " WHERE e.g = :g AND NOT e.removed AND NOT e.inherited AND l.n IS NULL"
-        " AND NOT EXISTS (SELECT 1 FROM claim c WHERE c.t = :t AND c.field = 'username'"
-        "  AND c.key = ac.name)"
+        " AND NOT EXISTS (SELECT 1 FROM claim c WHERE c.t = :t"
+        "  AND c.field IN ('username', 'kept') AND c.key = ac.name)"
         " AND NOT EXISTS (SELECT 1 FROM claim c WHERE c.t = :t AND c.field = 'email'"
         "  AND c.key = ac.mail)"
         " ORDER BY ac.key",

@@ -212,7 +212,7 @@ END;
 
 CREATE TABLE claim (
     t     INTEGER NOT NULL,
-    field TEXT NOT NULL,                       -- username, email, group
+    field TEXT NOT NULL,                       -- username, email, group; kept: not claimed
     n     INTEGER NOT NULL,
     key   TEXT NOT NULL,
     PRIMARY KEY (t, field, n)

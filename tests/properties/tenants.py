@@ -30,7 +30,7 @@ from azsyncd.plan.policy import (
     Scope,
     UserScope,
 )
-from azsyncd.state import mirror, targets
+from azsyncd.state import facts, mirror, targets
 from azsyncd.state.store import Store
 from azsyncd.targets.memory import ABLE, Memory
 from tests.unit.state.making import NOW, crawl, database, round_
@@ -382,13 +382,15 @@ class World:
         """One turn of the engine; every plan that is made afterwards is due at once."""
         return run(self.reconcile.turn(cause="test", consent=True, full=full))
 
-    def settle(self, turns: int = 12) -> None:
-        """Turn until nothing is written any more: two looks that write nothing."""
+    def settle(self, turns: int = 20) -> None:
+        """Turn until nothing is written any more, and nobody is due: two looks in a row."""
         quiet = 0
         for _ in range(turns):
             before = len(self.product.calls)
             self.turn()
-            quiet = quiet + 1 if len(self.product.calls) == before else 0
+            due = facts.next_due(self.db, self.t)
+            idle = due is None or due > self.clock.at
+            quiet = quiet + 1 if idle and len(self.product.calls) == before else 0
             if quiet == 2:
                 return
             self.clock.at += 61.0

@@ -6,6 +6,7 @@ import sqlite3
 from collections import Counter
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -308,3 +309,21 @@ def test_rule_23_who_is_hired_again_gets_the_old_account_where_accounts_are_mark
     account = world.product.account("n0@x.org")
     assert account is not None and account.active and account.mark is not None
     assert account.mark.object_id == "u6"
+
+
+@pytest.mark.parametrize("whose", ["excluded", "disabled"])
+def test_rule_09_whoever_is_left_alone_is_no_foreign_member(whose: str) -> None:
+    """Excluded: hands off. Disabled: adopted, and then deactivated (rule 17)."""
+    product = Memory(capabilities=ABLE)
+    hers = product.put(Account(username="n0@x.org", email="n0@x.org", display_name="n0 x"), "atl-0")
+    rules = policy(groups={"foreign_members": "remove"})
+    users = rules.scope.users.model_copy(update={"exclude": ("u0",)})
+    scope = rules.scope.model_copy(update={"users": users})
+    excluding = rules.model_copy(update={"scope": scope})
+    world = World(Set(excluding if whose == "excluded" else rules, ABLE), product)
+    if whose == "disabled":
+        world.live([("disable", 0, 0)])
+    world.settle()
+    world.turn(full=True)
+    assert str(hers.key) in product.held_groups["atl-0"].members
+    assert product.held[str(hers.key)].active is (whose == "excluded")
