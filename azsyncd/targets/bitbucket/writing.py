@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from azsyncd.answers import Response
-from azsyncd.errors import AlreadyExists, ChangeRejected, NotFound
+from azsyncd.errors import AlreadyExists, ChangeRejected, NotFound, TargetUnavailable
 from azsyncd.model.accounts import Account, Mark, TargetGroup, fold
 from azsyncd.targets.bitbucket import wire
 from azsyncd.targets.bitbucket.reading import Reading
@@ -99,7 +99,10 @@ class Writing(Reading):
 
     async def _stored(self, have: Account, username: str, answer: Response) -> Account:
         """The account in the answer to a change of it, or as it is found."""
-        shape = map_of(self._rest.json(answer)) if answer.body.strip() else {}
+        try:
+            shape = map_of(self._rest.json(answer))
+        except TargetUnavailable:  # nothing, or garbled: the change stands all the same
+            shape = {}
         if "mutableDetails" in shape and text_of(shape.get("name")):
             return wire.account_of(shape)
         found = await self.find_account(username)

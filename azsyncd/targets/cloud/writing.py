@@ -40,20 +40,21 @@ class Writing(Reading):
         answer = await self._rest.write("POST", "/Users", json=body)
         if answer.status >= 400:
             raise await self._not_created(account, answer)
-        stored = await self._created(account, answer)
+        shape = self._in(answer)
+        stored = self._account_of(shape) if shape else await self.find_account(account.username)
+        if stored is None:
+            raise self._rest.strange(f"{account.username} was created and is not shown")
         if self._marked is not None and stored.mark is not None:
             self._marked.add(stored.mark.object_id)
         return stored
 
-    async def _created(self, account: Account, answer: Response) -> Account:
-        """The account in the answer; it is looked for if that is garbled, for it stands."""
+    def _in(self, answer: Response) -> Mapping[str, Any]:
+        """The resource in the answer to a write; empty if there is none or it is garbled: what was
+        written stands all the same, and can be read."""
         try:
-            return self._account_of(map_of(self._rest.json(answer)))
+            return map_of(self._rest.json(answer))
         except TargetUnavailable:
-            found = await self.find_account(account.username)
-            if found is None:
-                raise
-            return found
+            return {}
 
     async def _marked_so(self, account: Account) -> Mapping[str, Any] | None:
         """The account that carries this mark. The directory does not keep marks unique: without
@@ -142,7 +143,7 @@ class Writing(Reading):
         if answer.status >= 400:
             what = f"{have.username} cannot be changed so"
             raise self._rest.rejected(answer, what, reason="invalid_value")
-        shape = map_of(self._rest.json(answer)) if answer.body.strip() else await self._shape(have)
+        shape = self._in(answer) or await self._shape(have)
         if shape is None:
             raise self._gone(have)
         return self._account_of(shape)
@@ -153,9 +154,11 @@ class Writing(Reading):
         body = {"schemas": [wire.CORE_GROUP], "displayName": group.name}
         answer = await self._rest.write("POST", "/Groups", json=body)
         if answer.status < 400:
-            return replace(
-                wire.group_of(map_of(self._rest.json(answer))), description=group.description
-            )
+            shape = self._in(answer)
+            stored = wire.group_of(shape) if shape else await self.find_group(group.name)
+            if stored is None:
+                raise self._rest.strange(f"the group {group.name!r} was created and is not shown")
+            return replace(stored, description=group.description)
         if answer.status == 409 or await self.find_group(group.name) is not None:
             raise AlreadyExists(
                 f"a group {group.name!r} exists", target=self.name, reason="conflict"

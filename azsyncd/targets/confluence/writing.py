@@ -130,7 +130,10 @@ class Writing(Reading):
             if await self.read_account(have) is not None:
                 raise self._no(answer, f"{have.username} cannot be deleted")
             return
-        task = text_of(map_of(self._rest.json(answer) if answer.body else {}).get("id"))
+        try:
+            task = text_of(map_of(self._rest.json(answer)).get("id"))
+        except TargetUnavailable:  # nothing, or garbled: the next look tells
+            return
         if task:
             await self._finish(task, have)
 

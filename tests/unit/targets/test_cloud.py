@@ -21,6 +21,7 @@ from azsyncd.http import Limits
 from azsyncd.model.accounts import Account, Mark, TargetGroup
 from azsyncd.sandbox.clock import FakeClock
 from azsyncd.sandbox.cloud import Cloud as Product
+from azsyncd.sandbox.faults import Faults, faults_middleware
 from azsyncd.sandbox.loopback import serving
 from azsyncd.targets.cloud import Cloud, reading
 from azsyncd.targets.cloud.wire import CloudDialect
@@ -390,3 +391,29 @@ def test_without_a_directory_id_there_is_no_connector() -> None:
             limits=Limits(),
             instance="azsyncd",
         )
+
+
+@pytest.mark.parametrize("kind", ["garbage", "truncated", "empty"])
+async def test_what_was_written_is_read_again_where_the_answer_is_garbled(kind: str) -> None:
+    """It stands all the same."""
+    product = scim()
+    faults = Faults(clock=product.clock)
+    app = product.app()
+    app.middlewares.insert(0, faults_middleware(faults))
+    async with serving({"/api": app}) as address:
+        target = connect(
+            "cloud",
+            "cloud",
+            url=f"{address}/api",
+            sign_in=SignIn(token="cloud-api-key"),
+            clock=product.clock,
+            limits=Limits(requests_per_second=10_000),
+            instance="azsyncd",
+            directory_id=product.directory_id,
+        )
+        for method in ("POST", "PATCH"):
+            faults.add(kind, method=method, times=None)
+        made = await target.create_account(ANN)
+        assert (await target.rename_account(made, "ann.b@example.com")).key == made.key
+        assert (await target.create_group(TEAM)) == await target.find_group(TEAM.name)
+        await target.close()
