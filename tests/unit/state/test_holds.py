@@ -78,7 +78,7 @@ def test_rule_38_another_change_of_the_same_account_voids_nothing(db: sqlite3.Co
     married = replace(ANA, display_name="Ana Ba", directory="d", email="ana.ba@x.org")
     rename = replace(shut(db).change, kind=Kind.RENAME, after=replace(ANA, username="anb"))
     then = replace(rename, before=married, after=replace(married, username="anb"))
-    other = replace(then, after=replace(married, username="anc"))
+    other = replace(then, after=replace(married, username="else"))
     delete = replace(shut(db).change, kind=Kind.DELETE, after=None)
     asleep = replace(delete, before=replace(ANA, active=False))
     items = [Item(n(db, "u1"), 0, "", each) for each in (rename, delete, shut(db).change)]
