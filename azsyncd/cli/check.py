@@ -89,6 +89,14 @@ def _connections(settings: Settings) -> Iterator[tuple[str, str, str, str]]:
     yield _outbound(entra.graph_url, "Microsoft Graph", entra.proxy)
     for name, target in settings.targets.items():
         yield _outbound(target.url, f"target {name}", target.proxy)
+    for alert in settings.alerts:
+        if alert.email is not None:
+            host, _, port = alert.email.smtp.rpartition(":")
+            yield "out", host, port, "alerts by mail"
+        if alert.webhook is not None:
+            yield "out", f"the host in {alert.webhook.url}", "443", "alerts by webhook"
+    if settings.heartbeat.url is not None:
+        yield "out", f"the host in {settings.heartbeat.url}", "443", "heartbeat"
     if settings.notifications.mode == "webhook":
         listen = str(settings.notifications.listen)
         host, _, port = listen.rpartition(":")
