@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -171,3 +172,36 @@ async def test_every_write_is_in_the_audit_file_also_after_rotation(stage: Stage
     assert {row["name"] for row in mine} == {"(forgotten)"}
     assert all(row["before"] is row["after"] is None for row in mine)
     await stage.run("forget", "nobody@example.com", expect=1)
+
+
+async def test_a_credential_that_ends_is_shown_then_a_problem_then_told(stage: Stage) -> None:
+    """60 days before, 14 days before, and at its end; with the three steps each time."""
+    await stage.run("sync")
+    auth = stage.config["targets"]["jira"]["auth"]
+
+    async def status(days: float, expect: int) -> str:
+        auth["expires_on"] = str((datetime.now(UTC) + timedelta(days=days)).date())
+        stage.write_config()
+        problems = (await stage.run("status", "--json", expect=expect)).json["problems"]
+        return "\n".join(problems)
+
+    assert await status(70, 0) == ""
+    assert "the credential of jira ends in" in await status(40, 0)
+    near = await status(10, 1)
+    assert "1. make a new token in jira; 2. put it into " in near
+    assert str(stage.folder / "secrets" / "jira") in near and "3. azsyncd reload" in near
+    assert "the credential of jira has ended" in await status(-3, 1)
+    assert "failed   jira" in (await stage.run("check", expect=1)).out
+    async with webhook() as hook:
+        tell(stage, hook)
+        daemon = await stage.start()
+        await stage.answers(daemon)
+        await stage.until("told", lambda: hook.titles)
+        assert hook.titles[0].startswith("opened the credential of jira has ended")
+        (stage.folder / "secrets" / "jira").touch()
+        assert (
+            "is newer than the one that azsyncd holds: azsyncd reload"
+            in (await stage.run("status", expect=1)).out
+        )
+        assert await stage.stop(daemon) == 0
+    assert stage.log.read_text().count("credential.ended") == 1
