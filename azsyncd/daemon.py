@@ -65,7 +65,7 @@ async def offline(path: Path) -> AsyncIterator[EngineOperations]:
         try:
             yield EngineOperations(lambda: running, live=False)
         finally:
-            await running.watch.audit.finish()
+            await running.watch.audit.finish(if_written=True)
             await running.close()
     finally:
         await store.close()

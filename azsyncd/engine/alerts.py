@@ -24,6 +24,7 @@ AFTER = {
     AlertKind.TARGET_REFUSED: 30.0,
     AlertKind.LEAVER: 300.0,
     AlertKind.ENTRA: 900.0,
+    AlertKind.FULL_SYNC: HOUR,  # after a long sleep it is made up for first
     AlertKind.NOTIFICATIONS: HOUR,
     AlertKind.AUDIT: 300.0,
 }

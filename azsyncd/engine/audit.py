@@ -37,6 +37,7 @@ class Audit:
         self._clock = clock
         self._writing = asyncio.Lock()
         self._failures = 0
+        self._stood_at = 0
         self.problem = ""
         self.since: float | None = None
 
@@ -57,11 +58,14 @@ class Audit:
         """Take up where the file stands; what was written before it was switched on is not in it.
         Call it before anything is written."""
 
-        place = await self._store.read(lambda db: get_meta(db, PLACE))
+        place, self._stood_at = await self._store.read(
+            lambda db: (get_meta(db, PLACE), journal.newest(db))
+        )
         if self._file is None and place is not None:
             await self._store.write(lambda db: set_meta(db, PLACE, None))
         elif self._file is not None and place is None:
-            await self._store.write(lambda db: set_meta(db, PLACE, journal.newest(db)))
+            stood_at = self._stood_at
+            await self._store.write(lambda db: set_meta(db, PLACE, stood_at))
 
     async def run(self) -> None:
         """Follow the journal until cancelled."""
@@ -91,9 +95,12 @@ class Audit:
             self._worked()
             return len(lines) == BATCH
 
-    async def finish(self) -> None:
-        """The rest, at the end; whatever happens, the end goes on."""
+    async def finish(self, *, if_written: bool = False) -> None:
+        """The rest, at the end; whatever happens, the end goes on. `if_written`: only if something
+        was written since `begin`, for a plan on a copy of the state must leave no trace."""
         try:
+            if if_written and await self._store.read(journal.newest) == self._stood_at:
+                return
             while await self.settle():
                 pass
         except StateError as error:

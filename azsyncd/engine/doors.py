@@ -95,8 +95,8 @@ class Mail:
         self._ca_file = ca_file
 
     async def send(self, notice: Notice, number: str) -> None:
-        mail = as_mail(notice, self._alert.sender, self._alert.to, number)
         try:
+            mail = as_mail(notice, self._alert.sender, self._alert.to, number)
             await asyncio.to_thread(self._send, mail)
         except (smtplib.SMTPException, OSError, ValueError) as error:
             what, hint = _mail_trouble(error)
@@ -216,6 +216,8 @@ def _mail_trouble(error: Exception) -> tuple[str, str]:
             return "is not known by that name", "check `smtp` and DNS"
         case OSError() if error.strerror:
             return f"cannot be reached: {error.strerror}", "check host, port and firewall"
+        case ValueError():
+            return "was not asked: `from` or `to` is no address", "mend it in the file"
         case _:
             return f"broke off ({type(error).__name__})", ""
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from azsyncd.engine.reconcile import Reconcile
     from azsyncd.engine.running import Running
 
-FULL_SYNC_PATIENCE = 6 * HOUR
+FULL_SYNC_PATIENCE = 5 * HOUR
 """So long after its slot a full sync may be on its way."""
 
 ENTRA = "entra"
@@ -82,8 +82,10 @@ def _hold(hold: holds.Hold, name: str | None) -> Wrong:
         title = f"Entra shows implausibly little, removals wait: hold {hold.id}"
     else:
         title = f"{where}: {many} held ({hold.kind.replace('_', ' ')}): hold {hold.id}"
+    # Doubt about Entra, and a first contact, are the same one under another number after each look.
+    which = hold.kind if hold.kind in (holds.SOURCE, holds.FIRST_CONTACT) else hold.id
     return Wrong(
-        f"hold:{name or ENTRA}|{hold.id}",
+        f"hold:{name or ENTRA}|{which}",
         AlertKind.HOLD,
         title,
         hold.detail,

@@ -229,3 +229,9 @@ async def test_a_mail_server_that_is_down_is_told_with_what_to_check() -> None:
         pass
     with pytest.raises(NotDelivered, match="cannot be reached: Connection refused"):
         await mail_of(box.port).send(NOTICE, "1")
+
+
+async def test_a_sender_that_is_no_address_is_told(tmp_path: Path) -> None:
+    """And stops no loop."""
+    with pytest.raises(NotDelivered, match="`from` or `to` is no address"):
+        await mail_of(1, **{"from": "a\nb@example.com"}).send(NOTICE, "1")

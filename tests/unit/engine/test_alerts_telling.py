@@ -205,10 +205,11 @@ async def test_entra_crawls_files_and_full_syncs_are_noticed(stage: Stage) -> No
     assert [each.partition(" ")[2][:30] for each in told] == [
         "Entra refuses azsyncd: nothing",
         "Entra could not be read comple",
-        "no full sync has ended well si",
         "the configuration file was rej",
     ]
-    assert len(stage.door.got) == 1  # one message, not four
+    assert len(stage.door.got) == 1  # one message, not three
+    (told_later,) = await stage.look(HOUR)
+    assert told_later.startswith("opened no full sync has ended well since ")
     stage.well()
     stage.pull.state.failed_crawls, stage.pull.crawls, stage.reload_ok = 0, 1, True
     now = stage.clock.now()
@@ -247,6 +248,32 @@ async def test_a_restart_tells_nothing_twice_and_takes_nothing_for_over(stage: S
         "recovered Entra cannot be read",
         "recovered jira: it does not answer, changes wait",
     ]
+
+
+async def test_a_full_sync_that_is_on_its_way_is_no_alert(stage: Stage) -> None:
+    """After a long sleep it is made up for; while Entra is read nothing is said."""
+    long_ago = stage.clock.now() - 3 * DAY
+    await stage.store.write(lambda db: set_meta(db, "full_sync_at", long_ago))
+    stage.clock.jump(12 * HOUR)
+    assert await stage.look() == []
+    stage.pull.state.crawling = True
+    assert await stage.look(3 * HOUR) == []
+    stage.pull.state.crawling = False
+    now = stage.clock.now()
+    await stage.store.write(lambda db: set_meta(db, "full_sync_at", now))
+    assert await stage.look(5) == []
+
+
+async def test_doubt_about_entra_is_one_alert_however_often_it_is_confirmed(stage: Stage) -> None:
+    """Each crawl closes the old hold and opens another one."""
+    first = await stage.hold(holds.SOURCE, None)
+    assert len(await stage.look()) == 1
+    for _ in range(3):
+        await stage.decide(first)
+        first = await stage.hold(holds.SOURCE, None)
+        assert await stage.look(HOUR) == []
+    await stage.decide(first)
+    assert [each.split()[0] for each in await stage.look(5)] == ["recovered"]
 
 
 # On the way -----------------------------------------------------------------------------------

@@ -80,6 +80,18 @@ async def test_a_restart_goes_on_where_the_file_stands(store: Store, file: Path)
     assert runs(file) == ["a", "b"]
 
 
+async def test_a_look_at_a_copy_of_the_state_leaves_no_trace(store: Store, file: Path) -> None:
+    """Whoever wrote nothing adds nothing, for somebody else is about to."""
+    await begun(store, file)
+    await write(store, "a")
+    audit = await begun(store, file)
+    await audit.finish(if_written=True)
+    assert not file.exists()
+    await write(store, "b")
+    await audit.finish(if_written=True)
+    assert runs(file) == ["a", "b"]
+
+
 async def test_more_than_a_batch_is_written_in_order(store: Store, file: Path) -> None:
     """After an outage of the file."""
     audit = await begun(store, file)
