@@ -33,10 +33,12 @@ AFTER = {
 SETTLE = {
     AlertKind.TARGET_DOWN: 120.0,
     AlertKind.TARGET_REFUSED: 30.0,
+    AlertKind.LEAVER: 900.0,  # while it is tried again it waits for another reason
     AlertKind.ENTRA: 120.0,
     AlertKind.NOTIFICATIONS: 120.0,
 }
-"""How long it must be over before that is told: what comes and goes is one alert."""
+"""How long it must be gone before it is over: what comes and goes is one alert, and what is down
+again after each short try has been down all the time."""
 
 REMIND = {AlertKind.HOLD: DAY}
 """After this time, once: it is still so."""
@@ -117,12 +119,12 @@ def decide(
             continue
         if old.area in unsure or "*" in unsure:
             kept[key] = old
+            continue
+        gone = min(now, now if old.gone_at is None else old.gone_at)
+        if now - gone < SETTLE.get(old.kind, 0.0):
+            kept[key] = replace(old, gone_at=gone)
         elif old.told_at is not None:
-            gone = min(now, now if old.gone_at is None else old.gone_at)
-            if now - gone >= SETTLE.get(old.kind, 0.0):
-                told.append(_over(old))
-            else:
-                kept[key] = replace(old, gone_at=gone)
+            told.append(_over(old))
     return told, kept
 
 

@@ -53,8 +53,21 @@ def test_what_passes_by_itself_is_not_told() -> None:
     assert teller.look(DOWN) == []
     assert teller.look(DOWN, after=patience - 1) == []
     assert teller.look(after=1) == []
+    assert teller.look(after=SETTLE[AlertKind.TARGET_DOWN]) == []
     assert teller.look(DOWN, after=1) == []
-    assert teller.look(DOWN, after=patience) == ["opened jira: no answer"]
+    assert teller.look(DOWN, after=patience - 1) == []
+    assert teller.look(DOWN, after=1) == ["opened jira: no answer"]
+
+
+def test_what_is_down_again_after_each_try_is_told() -> None:
+    """A product that answers a question and no write is well for a moment again and again."""
+    teller = Teller()
+    told = []
+    for _ in range(4):
+        told += teller.look(DOWN, after=1)
+        told += teller.look(DOWN, after=299)
+        told += teller.look(after=1) + teller.look(after=30)
+    assert told == ["opened jira: no answer"]
 
 
 def test_what_comes_and_goes_is_one_alert() -> None:
