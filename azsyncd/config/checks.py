@@ -16,6 +16,7 @@ from azsyncd.plan.properties import Noun
 Found = Iterator[tuple[Path, str]]
 
 _GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_ADDRESS = re.compile(r"[^\r\n]*[^\s@<>]@[^\s@<>]+>?")
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -24,6 +25,8 @@ def problems(data: dict[str, Any]) -> Found:
     targets = _mapping(data.get("targets"))
     yield from _webhook(_mapping(data.get("notifications")))
     yield from _heartbeat(_mapping(data.get("heartbeat")))
+    for at, mail in _mails(data):
+        yield from _mail(at, mail)
     yield from _scopes(data, targets)
     yield from _one_url(targets)
     for name, target in targets.items():
@@ -52,6 +55,9 @@ def warnings(data: dict[str, Any]) -> Found:
     client = _mapping(data.get("entra")).get("client_id")
     if isinstance(client, str) and client and not _GUID.fullmatch(client):
         yield ("entra", "client_id"), "is no GUID; it is the application (client) id"
+    for at, mail in _mails(data):
+        if mail.get("tls") == "none" and mail.get("username"):
+            yield (*at, "tls"), "none: the password travels unprotected"
 
 
 def _mapping(value: Any) -> dict[str, Any]:
@@ -69,6 +75,23 @@ def _webhook(notifications: dict[str, Any]) -> Found:
 def _heartbeat(heartbeat: dict[str, Any]) -> Found:
     if heartbeat and not heartbeat.get("url"):
         yield ("heartbeat", "url"), "is missing: the address to call"
+
+
+def _mails(data: dict[str, Any]) -> Iterator[tuple[Path, dict[str, Any]]]:
+    for index, alert in enumerate(_list(data.get("alerts"))):
+        if mail := _mapping(_mapping(alert).get("email")):
+            yield ("alerts", index, "email"), mail
+
+
+def _mail(at: Path, mail: dict[str, Any]) -> Found:
+    for one, other in (("username", "password"), ("password", "username")):
+        if mail.get(one) and not mail.get(other):
+            yield (*at, one), f"needs {other} beside it"
+    addresses: list[tuple[Path, Any]] = [((*at, "from"), mail.get("from"))]
+    addresses += [((*at, "to", n), each) for n, each in enumerate(_list(mail.get("to")))]
+    for path, address in addresses:
+        if isinstance(address, str) and not _ADDRESS.fullmatch(address):
+            yield path, f"{address!r} is no mail address"
 
 
 # Scope ----------------------------------------------------------------------------------------

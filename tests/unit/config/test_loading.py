@@ -402,6 +402,38 @@ def test_what_is_coming_is_refused_and_never_ignored(
     assert "not yet available" in problems(**sections)[key]
 
 
+def mail(**keys: Any) -> dict[str, Any]:
+    given = {"smtp": "mail:25", "from": "Azsyncd <a@example.com>", "to": ["it@example.com"]}
+    return {"alerts": [{"email": {**given, **keys}}]}
+
+
+@pytest.mark.parametrize(
+    ("keys", "key", "message"),
+    [
+        ({"username": "a"}, "alerts[0].email.username", "needs password beside it"),
+        ({"password": {"env": "P"}}, "alerts[0].email.password", "needs username beside it"),
+        ({"from": "nobody"}, "alerts[0].email.from", "'nobody' is no mail address"),
+        ({"to": ["a@b.c", "IT"]}, "alerts[0].email.to[1]", "'IT' is no mail address"),
+        ({"to": []}, "alerts[0].email.to", ""),
+        ({"smtp": "mail"}, "alerts[0].email.smtp", "must be HOST:PORT"),
+    ],
+)
+def test_a_mail_that_could_not_be_sent_is_a_problem(
+    problems: Find, keys: dict[str, Any], key: str, message: str
+) -> None:
+    """Before the night in which it is needed."""
+    assert message in problems(**mail(**keys))[key]
+    assert problems(**mail()) == {}
+
+
+def test_a_password_without_tls_is_a_warning(loaded: Callable[..., Loaded]) -> None:
+    """It works, and should be known."""
+    login = {"username": "a", "password": {"env": "P"}}
+    (warning,) = loaded(**mail(tls="none", **login)).warnings
+    assert warning.key == "alerts[0].email.tls" and "unprotected" in warning.message
+    assert loaded(**mail(tls="none")).warnings == loaded(**mail(**login)).warnings == ()
+
+
 def test_empty_sections_of_what_is_coming_are_no_problem(problems: Find) -> None:
     """As in the documentation."""
     assert problems(alerts=[], heartbeat={}, audit={}) == {}
