@@ -239,10 +239,12 @@ async def _listening(app: web.Application, tls: ssl.SSLContext) -> AsyncIterator
 
 
 async def obey(sandbox: Sandbox, lines: AsyncIterator[bytes], say: Tell) -> None:
-    """Answer requests, each as soon as it can be, until there are no more lines."""
-    async with asyncio.TaskGroup() as tasks:
-        async for line in lines:
-            tasks.create_task(_answer(sandbox, line, say))
+    """Answer requests, each as soon as it can be. When there are no more lines nobody listens any
+    more, and what is under way is given up."""
+    async with asyncio.TaskGroup() as answering:
+        tasks = {answering.create_task(_answer(sandbox, line, say)) async for line in lines}
+        for task in tasks:
+            task.cancel()
 
 
 async def _answer(sandbox: Sandbox, line: bytes, say: Tell) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -80,6 +82,7 @@ def test_once_ends_with_both_products_equal_and_leaves_nothing_behind(
     assert process.returncode == 0, printed
     assert "Both products are exactly as the tenant says" in printed
     assert "azsyncd approve 1 --expect" in printed
+    assert "the daemon is killed over them" in printed
     assert "\x1b" not in printed
     assert " s    " in re.search(r"^  Rosa .*joins.*$", printed, re.MULTILINE)[0]  # type: ignore[index]
     assert list(tmp_path.iterdir()) == []
@@ -96,6 +99,39 @@ def test_a_signal_ends_every_process_in_the_middle_of_the_first_sync(
     printed, _ = running.communicate(timeout=40)
     assert running.returncode == 130, printed
     assert "Traceback" not in printed
+    assert processes_that_name(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_reader_that_has_seen_enough_ends_it(
+    running: subprocess.Popen[str], tmp_path: Path
+) -> None:
+    until(running, "has been read")
+    assert running.stdout is not None
+    running.stdout.close()
+    assert running.wait(60) in (0, 130)
+    assert processes_that_name(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_terminal_that_is_closed_ends_it(environment: Mapping[str, str], tmp_path: Path) -> None:
+    ours, theirs = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "azsyncd", "demo", "--users", "30"],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env={**environment, "TERM": "xterm"},
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )
+    os.close(theirs)
+    seen, deadline = b"", time.monotonic() + 60
+    while b"has been read" not in seen:
+        assert time.monotonic() < deadline, seen
+        seen += os.read(ours, 65536)
+    os.close(ours)
+    assert process.wait(60) == 130
     assert processes_that_name(tmp_path) == []
     assert list(tmp_path.iterdir()) == []
 

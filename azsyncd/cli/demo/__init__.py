@@ -6,18 +6,20 @@ and `azsyncd run` with a real configuration file. The last two are ended by thei
 
 from __future__ import annotations
 
+import errno
 import random
 import shutil
-import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from azsyncd.cli.demo.processes import Child, DemoFailed, SandboxProcess
+from azsyncd.cli.demo.processes import Child, DemoFailed, Interruptions, SandboxProcess
 from azsyncd.cli.demo.settings import make_folder, reserve_port, write
 from azsyncd.cli.output import FAILED, INTERRUPTED, OK, count
 from azsyncd.errors import AzsyncdError
+
+if TYPE_CHECKING:
+    from azsyncd.cli.demo.stage import Stage
 
 PRODUCTS = ("jira", "crowd")
 SEED = 1
@@ -32,71 +34,97 @@ def demo(*, users: int = 1000, minutes: float = 2.0, once: bool = False, keep: b
 
     stage = Stage(PRODUCTS)
     stage.title("azsyncd demo", "the real daemon; the tenant, Jira and Crowd are simulated")
-    folder = make_folder()
-    previous = {number: signal.signal(number, _end) for number in _ENDING}
-    children: list[Child] = []
-    code = FAILED
-    try:
-        code = _show(stage, folder, children, users=users, minutes=minutes, once=once)
-    except (DemoFailed, AzsyncdError) as error:
-        stage.verdict(False, str(error))
-    except KeyboardInterrupt:
-        stage.verdict(False, "Interrupted; everything is ended.")
-        code = INTERRUPTED
-    finally:
-        # Ending must not be interrupted: nothing may be left behind.
-        for number in _ENDING:
-            signal.signal(number, signal.SIG_IGN)
-        ended = [(child, child.stop()) for child in reversed(children)]
-        for child, status in ended:
-            if status != 0 and code == OK:
-                stage.verdict(False, f"{child.name} did not end well: exit code {status}")
-                code = FAILED
-        failed = code == FAILED
-        _clear_up(stage, folder, children, kept=keep or failed, failed=failed)
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+    with Interruptions() as interruptions:
+        folder = make_folder()
+        show = _Show(stage, folder, interruptions)
+        code = FAILED
+        try:
+            code = show.run(users, minutes=minutes, once=once)
+        except (DemoFailed, AzsyncdError) as error:
+            stage.verdict(False, str(error))
+        except KeyboardInterrupt:
+            code = INTERRUPTED
+            stage.must_be_seen = False
+            stage.verdict(False, "Interrupted; everything is ended.")
+        except OSError as error:
+            if error.errno not in (errno.EIO, errno.EPIPE):
+                raise
+            code = INTERRUPTED  # nobody is looking any more
+        finally:
+            interruptions.end()
+            stage.must_be_seen = False
+            code = show.end(code, keep=keep)
     return code
 
 
-_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+class _Show:
+    """Everything that must be ended and cleared up."""
 
+    def __init__(self, stage: Stage, folder: Path, interruptions: Interruptions) -> None:
+        self._stage = stage
+        self._folder = folder
+        self._interruptions = interruptions
+        self._children: dict[str, Child] = {}
 
-def _end(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+    def run(self, users: int, *, minutes: float, once: bool) -> int:
+        from azsyncd.cli.demo.story import Story
 
+        with self._stage.waiting("A company is founded"):
+            sandbox = self._start_sandbox(users)
+            ready = sandbox.ready()
+        with reserve_port() as reserved:
+            config = write(self._folder, ready, reserved.getsockname()[1])
+            _introduce(self._stage, ready, config)
+            story = Story(
+                self._stage,
+                sandbox,
+                lambda: self._start_daemon(config),
+                config,
+                notifies=ready["notifies"],
+            )
+            choose = _chooser(ready["kinds"])
+            story.first_sync()
+            if once:
+                story.everyday(list(ready["kinds"]) * ROUNDS)
+            else:
+                story.stream(minutes * 60, choose)
+            story.bad_moments(choose)
+            return OK if story.compare() else FAILED
 
-def _show(
-    stage: Any, folder: Path, children: list[Child], *, users: int, minutes: float, once: bool
-) -> int:
-    from azsyncd.cli.demo.story import Story
-
-    with stage.waiting("A company is founded"):
-        sandbox = SandboxProcess(users, SEED, folder)
-        children.append(sandbox)
-        ready = sandbox.ready()
-    with reserve_port() as reserved:
-        config = write(folder, ready, reserved.getsockname()[1])
-        _introduce(stage, ready, config)
-
-        def start() -> Child:
-            children[1:] = [
-                Child("the daemon", ["azsyncd", "run", "--config", str(config)], folder / LOG)
-            ]
-            return children[1]
-
-        story = Story(stage, sandbox, start, config, notifies=ready["notifies"])
-        choose = _chooser(ready["kinds"])
-        story.first_sync()
-        if once:
-            story.everyday(list(ready["kinds"]) * ROUNDS)
+    def end(self, code: int, *, keep: bool) -> int:
+        """End every process, keep or remove the folder; the exit code."""
+        for child in reversed(self._children.values()):
+            status = child.stop()
+            if status != 0 and code == OK:
+                self._stage.verdict(False, f"{child.name} did not end well: exit code {status}")
+                code = FAILED
+        if code == FAILED:
+            for child in self._children.values():
+                lines = child.last_lines()
+                if lines:
+                    self._stage.lines(f"The last lines of {child.log}:", lines)
+        if keep or code == FAILED:
+            self._stage.say(f"The folder is kept: {self._folder}")
         else:
-            story.stream(minutes * 60, choose)
-        story.bad_moments(choose)
-        return OK if story.compare() else FAILED
+            shutil.rmtree(self._folder, ignore_errors=True)
+        return code
+
+    def _start_sandbox(self, users: int) -> SandboxProcess:
+        with self._interruptions.held():
+            sandbox = SandboxProcess(users, SEED, self._folder)
+            self._children["sandbox"] = sandbox
+        return sandbox
+
+    def _start_daemon(self, config: Path) -> Child:
+        """Start it; one that was there before has ended."""
+        with self._interruptions.held():
+            words = ["azsyncd", "run", "--config", str(config)]
+            daemon = Child("the daemon", words, self._folder / LOG)
+            self._children["daemon"] = daemon
+        return daemon
 
 
-def _introduce(stage: Any, ready: Mapping[str, Any], config: Path) -> None:
+def _introduce(stage: Stage, ready: Mapping[str, Any], config: Path) -> None:
     tenant, addresses = ready["tenant"], ready["addresses"]
     stage.fact(
         "Tenant",
@@ -114,15 +142,3 @@ def _chooser(kinds: list[str]) -> Callable[[int], str]:
     """Each kind once, in the order in which they tell a story, then any."""
     rng = random.Random(SEED)
     return lambda number: kinds[number] if number < len(kinds) else rng.choice(kinds)
-
-
-def _clear_up(stage: Any, folder: Path, children: list[Child], *, kept: bool, failed: bool) -> None:
-    if failed:
-        for child in children:
-            lines = child.last_lines()
-            if lines:
-                stage.lines(f"The last lines of {child.log}:", lines)
-    if kept:
-        stage.say(f"The folder is kept: {folder}")
-    else:
-        shutil.rmtree(folder, ignore_errors=True)

@@ -11,7 +11,9 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 GRACE_SECONDS = 25.0
@@ -22,6 +24,46 @@ START_SECONDS = 120.0
 
 class DemoFailed(Exception):
     """The demo cannot go on; the message says why in a line."""
+
+
+class Interruptions:
+    """While this lasts, SIGINT, SIGTERM and SIGHUP are a KeyboardInterrupt; but while somebody
+    holds them, only afterwards: a child between its start and our list would be left behind."""
+
+    _NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def __init__(self) -> None:
+        self._held = 0
+        self._heard = False
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> Interruptions:
+        self._previous = {each: signal.signal(each, self._hear) for each in self._NUMBERS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Do this to its end first."""
+        self._held += 1
+        try:
+            yield
+        finally:
+            self._held -= 1
+        if self._heard and not self._held:
+            raise KeyboardInterrupt
+
+    def end(self) -> None:
+        """From now on nothing interrupts any more."""
+        self._held += 1
+
+    def _hear(self, number: int, frame: FrameType | None) -> None:
+        self._heard = True
+        if not self._held:
+            raise KeyboardInterrupt
 
 
 class Child:
@@ -97,7 +139,8 @@ class SandboxProcess(Child):
         )
         self._lines: queue.Queue[Mapping[str, Any] | None] = queue.Queue()
         self._asked = 0
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def ready(self) -> Mapping[str, Any]:
         """What a client must know; waits until the servers listen."""
@@ -124,7 +167,7 @@ class SandboxProcess(Child):
         try:
             self.process.stdin.write(f"{line}\n".encode())
             self.process.stdin.flush()
-        except OSError:
+        except (OSError, ValueError):  # ValueError: it is closed
             self.must_live()
             raise DemoFailed("the sandbox does not listen any more") from None
         for told in self._heard(timeout):
@@ -148,9 +191,13 @@ class SandboxProcess(Child):
                 pass  # it is gone already
         try:
             # The end of its input is its word to go; a signal could hit it halfway out.
-            return self.process.wait(GOING_SECONDS)
+            code = self.process.wait(GOING_SECONDS)
         except subprocess.TimeoutExpired:
-            return super().stop()
+            code = super().stop()
+        self._reader.join(GOING_SECONDS)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+        return code
 
     def _heard(self, timeout: float) -> Iterator[Mapping[str, Any] | None]:
         until = time.monotonic() + timeout

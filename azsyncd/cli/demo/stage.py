@@ -54,14 +54,24 @@ class Bars:
             self._bars.update(self._tasks[name], completed=done, total=total)
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Nobody reads any more: the rest is not shown, and everything is ended."""
+        try:
+            super().on_broken_pipe()
+        except SystemExit:
+            raise KeyboardInterrupt from None
+
+
 class Stage:
     """Where everything is shown: standard output."""
 
     def __init__(self, products: Sequence[str], console: Console | None = None) -> None:
-        self._console = console or Console(
+        self._console = console or _Console(
             file=sys.stdout, highlight=False, markup=False, emoji=False, soft_wrap=True
         )
         self.products = tuple(products)
+        self.must_be_seen = True  # False: the terminal may be gone
         self.lively = self._console.is_terminal and not self._console.is_dumb_terminal
         self.width = min(WIDEST, self._console.width) if self.lively else PLAIN_WIDTH
 
@@ -152,7 +162,11 @@ class Stage:
     # ---
 
     def _print(self, text: Text | str = "") -> None:
-        self._console.print(text, no_wrap=True, overflow="ignore", crop=False)
+        try:
+            self._console.print(text, no_wrap=True, overflow="ignore", crop=False)
+        except OSError:
+            if self.must_be_seen:
+                raise
 
     def _row(self, head: Text, cells: Sequence[Text]) -> Text:
         room = self.width - FIGURE * len(cells)

@@ -24,6 +24,8 @@ CHANGE_SECONDS = 60.0
 """So long one change may take."""
 SUBSCRIBED_SECONDS = 20.0
 MANY = 25
+DYING_SECONDS = 0.15
+"""After the notification of many changes: the daemon is writing them."""
 PAUSE_SECONDS = 1.0
 """Between two changes, where somebody may be watching."""
 
@@ -167,14 +169,18 @@ class Story:
     # Act 3 --------------------------------------------------------------------------------------
 
     def bad_moments(self, choose: Callable[[int], str]) -> None:
-        """Many changes at once, and changes while there is no daemon."""
-        self._stage.heading("3  Bad moments", *self._stage.products)
+        """Many changes at once, a daemon that dies while it writes them, and one that is dead."""
+        self._stage.heading("3  Bad moments: kill -9, then a new start", *self._stage.products)
         kinds = [choose(number) for number in range(MANY)]
         self._happen(kinds)
+        self._happen(kinds, "{}; the daemon is killed over them", self._crash)
         self._daemon.kill()
-        self._happen(
-            kinds, "{} while the daemon is dead (kill -9); then it starts again", self._start_again
-        )
+        self._happen(kinds, "{} while the daemon is dead", self._start_again)
+
+    def _crash(self) -> None:
+        time.sleep(self._notifies + DYING_SECONDS)
+        self._daemon.kill()
+        self._start_again()
 
     def _start_again(self) -> None:
         self._daemon = self._start()

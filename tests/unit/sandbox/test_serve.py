@@ -155,6 +155,8 @@ async def test_obeys_line_by_line_and_answers_nonsense_with_an_error(sandbox: Sa
         yield b"no json\n"
         yield b'{"id": 3, "do": "happen", "kinds": ["unheard of"]}\n'
         yield b'{"id": 4, "do": "compare", "wait": 0}\n'
+        while len(said) < 5:
+            await asyncio.sleep(0.01)
 
     await obey(sandbox, lines(), said.append)
     answers = {each["id"]: each for each in said}
@@ -164,6 +166,19 @@ async def test_obeys_line_by_line_and_answers_nonsense_with_an_error(sandbox: Sa
     assert "unheard of" in answers[3]["error"]
     assert answers[4]["result"]["products"]["jira"]["differences"] == []
     json.dumps(said)
+
+
+async def test_what_is_under_way_is_given_up_when_nobody_asks_any_more(sandbox: Sandbox) -> None:
+    said: list[Mapping[str, Any]] = []
+
+    async def lines() -> AsyncIterator[bytes]:
+        yield b'{"id": 1, "do": "happen", "kinds": ["joiner"], "within": 60}\n'
+        while not said:
+            await asyncio.sleep(0.01)
+
+    async with asyncio.timeout(5):
+        await obey(sandbox, lines(), said.append)
+    assert all("result" not in each for each in said)
 
 
 async def test_everything_is_served_behind_tls_by_its_own_authority(tmp_path: Path) -> None:
