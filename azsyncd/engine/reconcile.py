@@ -33,7 +33,7 @@ from azsyncd.model.accounts import Capabilities
 from azsyncd.model.changes import Change, Withheld
 from azsyncd.operations import Progress, Tell
 from azsyncd.plan.policy import Mode, Policy
-from azsyncd.state import facts, holds, spill, targets
+from azsyncd.state import facts, holds, links, spill, targets
 from azsyncd.state.spill import Planned
 from azsyncd.state.store import Connection, Store, get_meta, set_meta
 from azsyncd.targets.base import Target
@@ -333,8 +333,8 @@ class Reconcile:
                 f"check its url; azsyncd target rebind {self.target.name} gives up the old one",
                 target=self.target.name,
             )
-        latest = await self._store.read(lambda db: holds.latest_spent(db, self.t))
-        self._clock.not_before(latest)
+        for latest in (holds.latest_spent, links.latest_left):
+            self._clock.not_before(await self._store.read(lambda db, f=latest: f(db, self.t)))  # type: ignore[misc]
         self.capabilities = self.planning.capabilities = capabilities
         self._signs_in_as(self.target.name, capabilities.signed_in_as)
         return capabilities

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from azsyncd.engine.steady import Steady
+from azsyncd.model.accounts import Account, fold
 from azsyncd.model.changes import Change, Kind, Waiting, Withheld
 from azsyncd.model.identities import ObjectId
 from azsyncd.plan import guard
@@ -31,6 +32,7 @@ class Draft:
     tally: guard.Tally = field(default_factory=guard.Tally)
     groups: set[int] = field(default_factory=set)
     renames: list[tuple[Change, int]] = field(default_factory=list)
+    has_renames: bool = False
     after: int = 0  # what the spill held before it: earlier slices' changes, not sent yet
 
 
@@ -86,6 +88,7 @@ class Recording:
         for change in ordered_renames(change for change, _ in draft.renames):
             decided, n = asked[change.object_id]
             self._spill(db, draft, n, change, None, decided)
+        draft.has_renames = bool(draft.renames)
         draft.renames.clear()
 
     def _spill(
@@ -139,8 +142,33 @@ class Recording:
                 gn = self._number(db, group)
                 rows = spill.of_class(db, draft.t, GuardClass.REMOVE_MEMBER, gn, draft.after)
                 held += self._hold(db, draft, GuardClass.SHRINK_GROUP, rows, why)
+        held += self._hold_followers(db, draft)
         holds.close_empty(db, draft.t)
         return held
+
+    def _hold_followers(self, db: Connection, draft: Draft) -> int:
+        """Whoever wants a name whose present owner is held waits too: else a swap would stop
+        half-way, at its temporary name."""
+        if not draft.has_renames:
+            return 0
+        planned = [row for row in spill.renames(db, draft.t) if not is_step(row.change)]
+        owners = {_name(row.change.before): row for row in planned}
+        stopped = {row.seq for row in planned if row.held is not None}
+        found: list[spill.Planned] = []
+        while True:
+            more = [
+                row
+                for row in planned
+                if row.seq not in stopped
+                and (owner := owners.get(_name(row.change.after))) is not None
+                and owner.seq in stopped
+            ]
+            if not more:
+                break
+            stopped |= {row.seq for row in more}
+            found += more
+        why = "a rename that is held must go first"
+        return self._hold(db, draft, GuardClass.RENAME, found, why)
 
     def _is_limited(self, draft: Draft) -> bool:
         """Whether anything is wanted of which there is an allowance: mostly people only come."""
@@ -174,6 +202,10 @@ class Recording:
         if class_ is GuardClass.RENAME:
             spill.hold_steps(db, draft.t, [row.item.n for row in rows], Withheld.GUARD)
         return len(rows)
+
+
+def _name(side: object) -> str:
+    return fold(side.username) if isinstance(side, Account) else ""
 
 
 def _still_backs_off(row: Row, change: Change, now: float) -> bool:

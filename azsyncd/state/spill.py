@@ -166,6 +166,12 @@ def unheld(db: sqlite3.Connection, t: int, after: int, limit: int) -> list[Plann
     return [_planned(row) for row in found]
 
 
+def renames(db: sqlite3.Connection, t: int) -> list[Planned]:
+    """Every rename that is planned, held or not."""
+    found = db.execute("SELECT * FROM planned WHERE t = ? AND change = 'rename' ORDER BY seq", (t,))
+    return [_planned(row) for row in found]
+
+
 def free_all(db: sqlite3.Connection, t: int) -> None:
     """A person agreed to all that would be sent: it spends no allowance."""
     db.execute("UPDATE planned SET free = 1 WHERE t = ? AND held IS NULL", (t,))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from azsyncd.model.accounts import Account
 
 from .expected import Expected, Person, expected
+from .watching import SWAP
 from .world import World
 
 
@@ -25,6 +26,7 @@ def _of(world: World, name: str, want: Expected) -> list[str]:
     keys: dict[str, str] = {}
     waiting = contested(world, want)
     disputed = {n for n, ids in world.watch.names.items() if ids & waiting}
+    disputed |= {f"{SWAP}{found}" for found in waiting}
     wanted_names = {person.username for person in want.people.values()}
     for person in want.people.values():
         account = product.account(person.username)
