@@ -25,8 +25,8 @@ def problems(data: dict[str, Any]) -> Found:
     targets = _mapping(data.get("targets"))
     yield from _webhook(_mapping(data.get("notifications")))
     yield from _heartbeat(_mapping(data.get("heartbeat")))
-    for at, mail in _mails(data):
-        yield from _mail(at, mail)
+    for where, mail in _mails(data):
+        yield from _mail(where, mail)
     yield from _scopes(data, targets)
     yield from _one_url(targets)
     for name, target in targets.items():

@@ -96,9 +96,10 @@ def decide(
     wrong: Iterable[Wrong],
     unsure: Collection[str],
     now: float,
+    endings: Mapping[str, str] | None = None,
 ) -> tuple[list[News], dict[str, Known]]:
     """(what to tell now, what is known from now on). `unsure`: the areas of which nothing can or
-    may be said at present; `*` = all."""
+    may be said at present; `*` = all. `endings`: by key, how something ended."""
     told: list[News] = []
     kept: dict[str, Known] = {}
     for each in wrong:
@@ -124,7 +125,7 @@ def decide(
         if now - gone < SETTLE.get(old.kind, 0.0):
             kept[key] = replace(old, gone_at=gone)
         elif old.told_at is not None:
-            told.append(_over(old))
+            told.append(_over(old, (endings or {}).get(key, "")))
     return told, kept
 
 
@@ -162,8 +163,8 @@ def _news(wrong: Wrong, edge: Edge, since: float) -> News:
     return News(wrong.kind, edge, wrong.title, wrong.detail, wrong.hint, wrong.target, since)
 
 
-def _over(old: Known) -> News:
-    return News(old.kind, Edge.RECOVERED, old.title, "", "", old.target, old.since)
+def _over(old: Known, ending: str) -> News:
+    return News(old.kind, Edge.RECOVERED, old.title, ending, "", old.target, old.since)
 
 
 def stage_of(seconds_left: float) -> str:

@@ -27,24 +27,29 @@ ENTRA = "entra"
 
 @dataclass(slots=True)
 class Seen:
-    """What is wrong, and the areas of which nothing can or may be said (`*` = all)."""
+    """What is wrong, the areas of which nothing can or may be said (`*` = all), and how holds ended
+    that were decided, by key."""
 
     wrong: list[Wrong] = field(default_factory=list)
     unsure: set[str] = field(default_factory=set)
+    endings: dict[str, str] = field(default_factory=dict)
 
 
 async def look(running: Running) -> Seen:
     """Ask the loops and the state; nobody outside is asked."""
     now = running.clock.now()
     seen = Seen()
-    rows, open_holds, full_sync_at = await running.store.read(_remembered)
+    rows, all_holds, full_sync_at = await running.store.read(_remembered)
     by_t = {row.t: row for row in rows}
     paused = {row.name for row in rows if _paused(row, now)}
     if running.reconciles and paused >= set(running.reconciles):
         seen.unsure.add("*")  # rule 40: all of azsyncd is paused
-    for hold in open_holds:
+    for hold in all_holds:
         name = by_t[hold.t].name if hold.t in by_t else None
-        if name is None or name in running.reconciles:
+        if hold.state != "open":
+            why = f": {hold.decision}" if hold.decision else ""
+            seen.endings[_hold_key(hold, name)] = f"{hold.state} by {hold.decided_by}{why}"
+        elif name is None or name in running.reconciles:
             seen.wrong.append(_hold(hold, name))
     for name, reconcile in running.reconciles.items():
         await _target(running, name, reconcile, seen)
@@ -60,7 +65,11 @@ async def look(running: Running) -> Seen:
 def _remembered(
     db: Connection,
 ) -> tuple[list[targets.TargetRow], list[holds.Hold], float | None]:
-    return targets.all_targets(db), holds.listed(db, ("open",)), get_meta(db, "full_sync_at")
+    return (
+        targets.all_targets(db),
+        holds.listed(db, ("open", "approved", "rejected")),
+        get_meta(db, "full_sync_at"),
+    )
 
 
 def _paused(row: targets.TargetRow, now: float) -> bool:
@@ -82,16 +91,21 @@ def _hold(hold: holds.Hold, name: str | None) -> Wrong:
         title = f"Entra shows implausibly little, removals wait: hold {hold.id}"
     else:
         title = f"{where}: {many} held ({hold.kind.replace('_', ' ')}): hold {hold.id}"
-    # Doubt about Entra, and a first contact, are the same one under another number after each look.
-    which = hold.kind if hold.kind in (holds.SOURCE, holds.FIRST_CONTACT) else hold.id
     return Wrong(
-        f"hold:{name or ENTRA}|{which}",
+        _hold_key(hold, name),
         AlertKind.HOLD,
         title,
         hold.detail,
         f"azsyncd holds show {hold.id}, then azsyncd approve {hold.id} or reject {hold.id}",
         name,
     )
+
+
+def _hold_key(hold: holds.Hold, name: str | None) -> str:
+    """Doubt about Entra, and a first contact, may come again under another number with each look,
+    and are the same."""
+    which = hold.kind if hold.kind in (holds.SOURCE, holds.FIRST_CONTACT) else hold.id
+    return f"hold:{name or ENTRA}|{which}"
 
 
 async def _target(running: Running, name: str, reconcile: Reconcile, seen: Seen) -> None:

@@ -66,7 +66,7 @@ class Telling:
         now = self._running.clock.now()
         seen = await noticing.look(self._running)
         known = await self._running.store.read(alerts.load)
-        news, kept = decide(known, seen.wrong, seen.unsure, now)
+        news, kept = decide(known, seen.wrong, seen.unsure, now, seen.endings)
         if kept == known and not news:
             return
         notice = self._notice(now, news=tuple(news))

@@ -27,7 +27,7 @@ from azsyncd.errors import SourceError
 from azsyncd.metrics import Metrics
 from azsyncd.model.accounts import Capabilities, Seats
 from azsyncd.sandbox.clock import FakeClock
-from azsyncd.state import alerts, codec, holds, targets
+from azsyncd.state import alerts, codec, holds, questions, targets
 from azsyncd.state.store import Connection, Store, open_store, set_meta
 
 FILE = {
@@ -136,7 +136,7 @@ class Stage:
 
     async def decide(self, hold: int) -> None:
         def close(db: Connection) -> None:
-            db.execute("UPDATE hold SET state = 'approved' WHERE id = ?", (hold,))
+            questions.close_hold(db, hold, "approved", "root", "seen", self.clock.now())
 
         await self.store.write(close)
 
@@ -174,6 +174,7 @@ async def test_a_hold_is_told_with_the_command_that_helps(stage: Stage) -> None:
     assert [each.split()[0] for each in await stage.look(DAY)] == ["still_open"]
     await stage.decide(number)
     assert [each.split()[0] for each in await stage.look(5)] == ["recovered"]
+    assert "approved by root: seen" in as_text(stage.door.got[0])
 
 
 async def test_a_target_that_refuses_or_is_down_is_told_after_its_time(stage: Stage) -> None:
