@@ -193,6 +193,8 @@ class Pull:
         self.state.crawling = crawling
         if not usable or not (crawling or await self._store.read(_ever_crawled)):
             self._crawl_owed = True
+        if revision:  # there is something to catch up with, whether or not anything changes now
+            self._on_advance(revision, self._clock.monotonic())
 
     async def step(self) -> None:
         """Do the most urgent thing, or wait for one."""

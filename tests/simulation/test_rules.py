@@ -1,0 +1,301 @@
+"""Rules that concern the loops, one by one, in the simulated world without faults."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from azsyncd.model.accounts import Account
+from azsyncd.plan.policy import Budget, GuardRules, Mode, Policy
+from azsyncd.state import holds, links, targets
+from azsyncd.state.store import Connection
+
+from .comparing import differences
+from .world import SCOPE_RULES, World
+
+Make = Callable[..., World]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Make]:
+    made: list[World] = []
+
+    def make(**rules: Any) -> World:
+        world = World(5, tmp_path / "state.db", policy=Policy(scope=SCOPE_RULES, **rules))
+        made.append(world)
+        people = [world.tenant.add_user(f"u{i}@fabrikam.example") for i in range(8)]
+        world.tenant.add_group("staff", members=people)
+        world.tenant.add_group("atl-all", members=people)
+        world.watch.entra_changed()
+        return world
+
+    with capture_logs():
+        yield make
+        for world in made:
+            world.close()
+
+
+def live(world: World, seconds: float = 100.0) -> None:
+    async def alive() -> None:
+        if not world.tasks:
+            await world.start()
+            world.run_loops()
+        await world.clock.sleep(seconds)
+
+    world.loop.run_until_complete(alive())
+
+
+def read(world: World, work: Callable[[Connection], Any]) -> Any:
+    return world.loop.run_until_complete(world.store.read(work))
+
+
+def write(world: World, work: Callable[[Connection], Any]) -> Any:
+    return world.loop.run_until_complete(world.store.write(work))
+
+
+def gets(world: World) -> int:
+    return sum("GET" in line and "/users/delta" in line for line in world.trace)
+
+
+# Reading --------------------------------------------------------------------------------------
+
+
+def test_an_empty_round_after_a_notification_is_repeated_three_times(make: Make) -> None:
+    world = make()
+    live(world)
+    world.pull._poll_seconds = 1e6
+    live(world, 40.0)
+    before = gets(world)
+    world.pull.ring("notification")
+    live(world, 10.0)
+    assert gets(world) == before + 1
+    live(world, 10.0)  # after 15 s
+    assert gets(world) == before + 2
+    live(world, 50.0)  # after 60 s
+    assert gets(world) == before + 3
+    live(world, 300.0)  # after 5 min
+    assert gets(world) == before + 4
+    live(world, 3000.0)
+    assert gets(world) == before + 4
+
+
+def test_a_ring_during_a_round_starts_one_more(make: Make) -> None:
+    world = make()
+    live(world)
+    world.pull._poll_seconds = 1e6
+    live(world, 40.0)
+    before = world.pull.rounds
+    world.pull.ring("one")
+
+    async def ring_again() -> None:
+        while world.pull.bell.rung:
+            await world.clock.sleep(0.0)
+        for number in range(5):  # many are one
+            world.pull.ring(f"again {number}")
+        await world.clock.sleep(20.0)
+
+    world.loop.run_until_complete(ring_again())
+    assert world.pull.rounds == before + 2
+
+
+@pytest.mark.parametrize("style", ["sync_state_not_found", "gone", "resync_required"])
+def test_rule_04_a_dead_delta_link_leads_to_a_crawl_and_nothing_is_removed(
+    make: Make, style: str
+) -> None:
+    world = make()
+    live(world)
+    crawls = world.pull.crawls
+    world.feeds.expire(style=style)
+    live(world)
+    assert world.pull.crawls == crawls + 1
+    assert differences(world) == []
+    assert not world.watch.deactivations
+
+
+def test_rule_04_pages_that_are_dead_for_ever_end_in_crawls_that_are_counted(make: Make) -> None:
+    world = make()
+    world.feeds.oddities.dead_pages = 10_000
+    live(world, 400.0)
+    assert world.pull.state.failed_crawls >= 3
+    assert not any(product.calls for product in world.products.values())
+    world.feeds.oddities.dead_pages = 0
+    live(world, 400.0)
+    assert world.pull.state.failed_crawls == 0
+    assert differences(world) == []
+
+
+def test_rule_07_an_implausible_crawl_opens_a_hold_and_removes_nobody(make: Make) -> None:
+    world = make()
+    live(world)
+    world.feeds.oddities.limited["users"] = "ids"
+    world.pull.owe_crawl("full")
+    live(world)
+    kinds = [hold.kind for hold in read(world, holds.listed)]
+    assert kinds == [holds.SOURCE]
+    assert not world.watch.deactivations
+    world.feeds.oddities.limited.clear()
+    world.pull.owe_crawl("full")
+    live(world)
+    assert read(world, holds.listed) == []
+    assert differences(world) == []
+
+
+def test_a_start_catches_up_although_nothing_changes(make: Make) -> None:
+    world = make()
+    live(world)
+    name = world.targets["plain"]
+    write(world, lambda db: targets.update(db, name.t, revision=0))
+    product = world.products["plain"]
+    stored = product.account("u1@fabrikam.example")
+    assert stored is not None
+    product.put(replace(stored, display_name="by hand"))
+    write(world, targets.all_due)
+    world.bury()
+    live(world)
+    assert differences(world) == []
+
+
+# Consent --------------------------------------------------------------------------------------
+
+
+def foreign(world: World, name: str, username: str) -> None:
+    world.products[name].put(Account(username=username, email="x@x.org", display_name="X"))
+    world.watch.hands_off(name)
+
+
+def test_rule_26_a_first_contact_waits_in_one_hold_and_the_other_target_starts(make: Make) -> None:
+    world = make()
+    foreign(world, "plain", "u1@fabrikam.example")
+    live(world)
+    assert world.targets["plain"].state.state == "first_contact"
+    assert not world.products["plain"].calls
+    assert len(world.products["marked"].held) == 8
+    world.tenant.add_member(
+        world.tenant.group("staff").id, world.tenant.add_user("u9@fabrikam.example")
+    )
+    live(world, 2000.0)
+    found = read(world, holds.listed)
+    assert [(hold.kind, hold.payload["counts"]["create"]) for hold in found] == [
+        (holds.FIRST_CONTACT, 8)  # kept up to date, not one hold a plan
+    ]
+    turn = world.targets["plain"].turn(cause="sync", consent=True)
+    world.loop.run_until_complete(turn)
+    assert differences(world) == []
+    assert read(world, holds.listed) == []
+
+
+def test_rule_26_a_consent_outlasts_a_crash(make: Make) -> None:
+    world = make(guard=GuardRules(update=Budget(count=0)))
+    for number in range(8):
+        foreign(world, "plain", f"u{number}@fabrikam.example")
+    live(world)
+    t = world.targets["plain"].t
+    write(world, lambda db: targets.update(db, t, first_contact="consented"))
+    world.targets["plain"].bell.ring("operator")
+    world.loop.crash_in(60)
+    with pytest.raises(RuntimeError, match="stopped before"):
+        live(world)
+    world.bury()
+    live(world, 300.0)
+    assert differences(world) == []  # eight changed addresses, and no allowance for any
+
+
+# Modes ----------------------------------------------------------------------------------------
+
+
+def test_rule_40_report_reads_and_keeps_no_link(make: Make) -> None:
+    world = make(mode=Mode.REPORT)
+    live(world)
+    for name, product in world.products.items():
+        assert not product.calls
+        t = world.targets[name].t
+        assert not read(world, lambda db, t=t: links.any_settled(db, t))
+    assert read(world, holds.listed) == []
+
+
+def test_rule_40_manual_waits_for_approval_and_then_writes(make: Make) -> None:
+    world = make(mode=Mode.MANUAL)
+    live(world)
+    assert not any(product.calls for product in world.products.values())
+    for hold in read(world, holds.listed):
+
+        def approve(db: Connection, number: int = hold.id) -> None:
+            holds.decide(db, number, "approved", "sim", "", world.clock.now())
+            targets.all_due(db)
+
+        write(world, approve)
+    for target in world.targets.values():
+        target.bell.ring("operator")
+    live(world)
+    assert differences(world) == []
+
+
+def test_rule_40_additions_only_shuts_nobody_out(make: Make) -> None:
+    world = make(mode=Mode.ADDITIONS_ONLY)
+    live(world)
+    assert differences(world) == []
+    world.tenant.update(world.tenant.user("u1@fabrikam.example").id, accountEnabled=False)
+    world.tenant.delete(world.tenant.user("u2@fabrikam.example").id)
+    world.watch.entra_changed()
+    live(world)
+    assert not world.watch.deactivations
+
+
+def test_rule_40_a_pause_writes_nothing_and_ends_by_itself(make: Make) -> None:
+    world = make()
+    live(world)
+    until = world.clock.now() + 500.0
+
+    def pause(db: Connection) -> None:
+        for target in world.targets.values():
+            targets.update(db, target.t, paused=f'{{"until": {until}}}')
+
+    write(world, pause)
+    before = {name: len(product.calls) for name, product in world.products.items()}
+    world.tenant.update(world.tenant.user("u1@fabrikam.example").id, accountEnabled=False)
+    world.watch.entra_changed()
+    live(world, 400.0)
+    assert before == {name: len(product.calls) for name, product in world.products.items()}
+    assert world.targets["plain"].state.state == "paused"
+    live(world, 200.0)
+    assert differences(world) == []
+
+
+# The guard ------------------------------------------------------------------------------------
+
+
+def test_rule_36_what_does_not_fit_is_held_whole_and_the_rest_goes_on(make: Make) -> None:
+    world = make(guard=GuardRules(disable=Budget(count=2)))
+    live(world)
+    for number in range(3):
+        user = world.tenant.user(f"u{number}@fabrikam.example")
+        world.tenant.update(user.id, accountEnabled=False)
+    world.tenant.update(world.tenant.user("u5@fabrikam.example").id, displayName="New name")
+    world.watch.entra_changed()
+    live(world)
+    assert not world.watch.deactivations
+    for product in world.products.values():
+        assert product.account("u5@fabrikam.example").display_name == "New name"  # type: ignore[union-attr]
+    assert [(hold.kind, hold.items) for hold in read(world, holds.listed)] == [("disable", 3)] * 2
+
+
+@pytest.mark.parametrize("jump", [-259200.0, 259200.0])
+def test_i11_a_jumping_clock_neither_frees_allowance_nor_locks_it(make: Make, jump: float) -> None:
+    world = make(guard=GuardRules(disable=Budget(count=1)))
+    live(world)
+    for number in range(2):
+        user = world.tenant.user(f"u{number}@fabrikam.example")
+        world.tenant.update(user.id, accountEnabled=False)
+        world.watch.entra_changed()
+        live(world)
+        world.clock.jump(jump)
+    assert len(world.watch.deactivations) == 2  # one in each product
+    live(world, 90_000.0)
+    for target in world.targets.values():
+        target.bell.ring("look")
+    assert len(world.watch.deactivations) == 2  # held: a person decides
