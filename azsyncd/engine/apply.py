@@ -134,10 +134,14 @@ class Apply:
                     return
                 together = self._together(rest)
                 batch, rest = rest[:together], rest[together:]
-                if batch[0][0].change.kind in MEMBERSHIPS:
-                    await self._members(batch)
-                else:
-                    await self._one(*batch[0])
+                try:
+                    if batch[0][0].change.kind in MEMBERSHIPS:
+                        await self._members(batch)
+                    else:
+                        await self._one(*batch[0])
+                except BaseException:
+                    self._halted = True  # before another lane gets its turn
+                    raise
 
     def _together(self, rest: Batch) -> int:
         if rest[0][0].change.kind not in MEMBERSHIPS:
