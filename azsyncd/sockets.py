@@ -103,6 +103,11 @@ def _remove_stale(path: Path) -> None:
             with suppress(FileNotFoundError):
                 path.unlink()
             return
+        if error.errno in (errno.EACCES, errno.EPERM):
+            raise AzsyncdError(
+                f"{path} belongs to somebody else",
+                "remove it, or run azsyncd as the user who made it",
+            ) from error
     raise AzsyncdError(
         f"another process answers at {path}",
         "stop it first, or give this installation an admin.socket of its own",

@@ -7,6 +7,7 @@ its own) each operation does the reading itself.
 from __future__ import annotations
 
 import asyncio
+import re
 import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
@@ -49,6 +50,9 @@ WAIT_SECONDS = 120.0
 """How long a command waits for a round that it asked for, before it goes on with what is known."""
 
 MOST_ROWS = 200_000
+
+_NUMBER = re.compile(r"[0-9]{1,18}")
+"""The number of a hold, as long as SQLite counts."""
 
 Reload = Callable[[bool], Coroutine[Any, Any, dict[str, Any]]]
 
@@ -389,13 +393,13 @@ class EngineOperations:
     # Decisions ----------------------------------------------------------------------------------
 
     async def holds(self, *, show: int | None = None) -> list[HoldRow]:
-        """The open and the decided holds, or one of them with its changes."""
+        """The holds that matter still, or one of them with its changes."""
         store = self._running.store
 
         def ask(db: Connection) -> list[HoldRow]:
             names = {row.t: row.name for row in targets.all_targets(db)}
             if show is None:
-                found = holds.listed(db, ("open", "approved", "rejected"))
+                found = holds.unsettled(db)
                 return [hold_row(each, names.get(each.t or 0)) for each in found]
             hold = holds.get(db, show)
             if hold is None:
@@ -474,7 +478,7 @@ class EngineOperations:
         now = running.clock.now()
 
         def forget(db: Connection) -> int:
-            if what.isdigit():
+            if _NUMBER.fullmatch(what):
                 number = int(what)
                 hold = holds.get(db, number)
                 if hold is None or hold.state != "rejected":

@@ -120,6 +120,15 @@ def listed(db: sqlite3.Connection, states: Sequence[str] = ("open",)) -> list[Ho
     return [_hold(row) for row in rows]
 
 
+def unsettled(db: sqlite3.Connection) -> list[Hold]:
+    """The holds that wait, those that were rejected, and what of an approval is not written yet."""
+    rows = db.execute(
+        f"{_HOLD} WHERE h.state IN ('open', 'rejected') OR h.state = 'approved'"
+        " AND EXISTS (SELECT 1 FROM hold_item i WHERE i.hold = h.id) ORDER BY h.id"
+    )
+    return [_hold(row) for row in rows]
+
+
 def standing(db: sqlite3.Connection, t: int | None, kind: str) -> Hold | None:
     """The open hold of a kind."""
     row = db.execute(

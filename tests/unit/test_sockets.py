@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -42,3 +43,28 @@ def test_nobody_at_the_path_is_an_os_error(tmp_path: Path) -> None:
     """The caller decides what that means."""
     with pytest.raises(FileNotFoundError):
         connect_unix(tmp_path / "admin.sock")
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may connect to every socket")
+def test_a_socket_that_we_may_not_touch_is_named_as_such(tmp_path: Path) -> None:
+    """Nobody may answer there at all: it is a matter of rights."""
+    path = tmp_path / "admin.sock"
+    bind_unix(path).close()
+    path.chmod(0)
+    with pytest.raises(AzsyncdError, match="belongs to somebody else"):
+        bind_unix(path)
+
+
+def test_a_socket_that_refuses_us_is_named_as_such(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same for root, whom no file's rights stop."""
+    path = tmp_path / "admin.sock"
+    bind_unix(path).close()
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("azsyncd.sockets.connect_unix", refuse)
+    with pytest.raises(AzsyncdError, match="belongs to somebody else"):
+        bind_unix(path)

@@ -1,0 +1,56 @@
+"""What people decide: holds that are listed, released."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from azsyncd.engine.operations import NotThere
+from azsyncd.state import holds, questions, targets
+from azsyncd.state.store import Connection
+
+from .office import Office, opened
+
+
+@pytest.fixture
+async def office(tmp_path: Path) -> AsyncIterator[Office]:
+    async with opened(tmp_path) as office:
+        await office.open("jira")
+        yield office
+
+
+@pytest.mark.parametrize("what", ["²", "1" * 20, "9" * 400, "7"])
+async def test_releasing_a_number_that_no_hold_has_is_an_answer(office: Office, what: str) -> None:
+    with pytest.raises(NotThere):
+        await office.operations.release(what=what, by="jo")
+
+
+async def test_approved_holds_are_listed_as_long_as_something_of_them_is_not_written(
+    office: Office,
+) -> None:
+    def prepare(db: Connection) -> list[int]:
+        t = targets.ensure(db, "jira", "memory").t
+        made = [
+            holds.open_hold(db, t, kind, kind, 1.0, (), {"items": 3})
+            for kind in (holds.FIRST_CONTACT, holds.SOURCE, holds.SOURCE)
+        ]
+        questions.close_hold(db, made[0], "approved", "jo", "", 2.0)
+        questions.close_hold(db, made[1], "approved", "jo", "", 2.0)
+        questions.close_hold(db, made[2], "rejected", "jo", "", 2.0)
+        db.execute(
+            "INSERT INTO hold (t, kind, state, opened_at, detail)"
+            " VALUES (?, 'rename', 'approved', 1, '')",
+            (t,),
+        )
+        last = int(db.execute("SELECT max(id) FROM hold").fetchone()[0])
+        db.execute(
+            "INSERT INTO hold_item (hold, n, change, digest, body, state)"
+            " VALUES (?, 1, 'rename', '', '{}', 'approved')",
+            (last,),
+        )
+        return [made[2], last]
+
+    listed = await office.store.write(prepare)
+    assert [row["id"] for row in await office.operations.holds()] == listed
