@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 from collections.abc import AsyncIterator
@@ -205,3 +206,23 @@ async def test_a_credential_that_ends_is_shown_then_a_problem_then_told(stage: S
         )
         assert await stage.stop(daemon) == 0
     assert stage.log.read_text().count("credential.ended") == 1
+
+
+async def test_i12_killed_in_the_middle_the_audit_file_lacks_nothing(stage: Stage) -> None:
+    """Lines may stand there twice then, and none is missing or torn."""
+    file = stage.folder / "audit.jsonl"
+    stage.config["audit"] = {"file": str(file)}
+    stage.write_config()
+    daemon = await stage.start()
+    await stage.answers(daemon)
+    syncing = asyncio.create_task(stage.run("sync", expect=None))
+    await stage.until("writes", lambda: len(stage.world.products["jira"].writes) > 30)
+    daemon.kill()
+    await daemon.wait()
+    await syncing
+    written = file.read_text().count("\n") if file.exists() else 0
+    await stage.run("sync")
+    assert file.read_text().count("\n") > written
+    history = (await stage.run("history", "--format", "json", "--limit", "100000")).json
+    lines = [json.dumps(json.loads(line), sort_keys=True) for line in file.read_text().splitlines()]
+    assert set(lines) == {json.dumps(row, sort_keys=True) for row in history}
