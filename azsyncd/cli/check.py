@@ -17,6 +17,7 @@ from azsyncd.operations import CheckLine
 
 if TYPE_CHECKING:
     from azsyncd.config import Config as Settings
+    from azsyncd.config import Secret
 
 _SIGNS = {"ok": "+", "warning": "!", "failed": "-"}
 _PORTS = {"https": 443, "http": 80}
@@ -94,9 +95,10 @@ def _connections(settings: Settings) -> Iterator[tuple[str, str, str, str]]:
             host, _, port = alert.email.smtp.rpartition(":")
             yield "out", host, port, "alerts by mail"
         if alert.webhook is not None:
-            yield "out", f"the host in {alert.webhook.url}", "443", "alerts by webhook"
-    if settings.heartbeat.url is not None:
-        yield "out", f"the host in {settings.heartbeat.url}", "443", "heartbeat"
+            yield _secretly(alert.webhook.url, "alerts by webhook", alert.webhook.proxy)
+    beat = settings.heartbeat
+    if beat.url is not None:
+        yield _secretly(beat.url, "heartbeat", beat.proxy)
     if settings.notifications.mode == "webhook":
         listen = str(settings.notifications.listen)
         host, _, port = listen.rpartition(":")
@@ -111,8 +113,16 @@ def _connections(settings: Settings) -> Iterator[tuple[str, str, str, str]]:
 def _outbound(url: str, purpose: str, proxy: str | None) -> tuple[str, str, str, str]:
     parts = urlsplit(url)
     port = parts.port or _PORTS.get(parts.scheme, 0)
-    through = f", through {_without_login(proxy)}" if proxy else ""
-    return "out", parts.hostname or url, str(port), purpose + through
+    return "out", parts.hostname or url, str(port), purpose + _through(proxy)
+
+
+def _secretly(url: Secret, purpose: str, proxy: str | None) -> tuple[str, str, str, str]:
+    """An address that is a secret: only whoever may read it knows the host."""
+    return "out", f"the host in {url}", "443", purpose + _through(proxy)
+
+
+def _through(proxy: str | None) -> str:
+    return f", through {_without_login(proxy)}" if proxy else ""
 
 
 def _without_login(proxy: str) -> str:

@@ -24,6 +24,7 @@ from azsyncd.config.fields import (
     Lifetime,
     Listener,
     Poll,
+    Proxy,
     Url,
 )
 from azsyncd.config.secrets import SCHEMA_WITH_PATH, Secret, secret_or_path
@@ -133,6 +134,8 @@ class WebhookAlert(Settings):
 
     url: Secret
     """The address. It is a secret: whoever has it can write there."""
+    proxy: Proxy | None = None
+    """The way out. Default: HTTPS_PROXY, HTTP_PROXY and NO_PROXY of the service's environment."""
 
 
 class EmailAlert(Settings):
@@ -176,6 +179,8 @@ class Heartbeat(Settings):
     """The address. Default: none is called."""
     every: Beat = 300.0
     """How often."""
+    proxy: Proxy | None = None
+    """The way out, as for a webhook."""
 
 
 class Audit(Settings):

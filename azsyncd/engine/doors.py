@@ -71,7 +71,7 @@ class Webhook:
         self.identity = self.name
         self._url = url
         self._slack = (urlsplit(url).hostname or "").endswith(".slack.com")
-        self._peer = peer_for("alerts", url, clock, ca_file, answered)
+        self._peer = peer_for("alerts", url, clock, ca_file, alert.proxy, answered)
 
     async def send(self, notice: Notice, number: str) -> None:
         body = as_slack(notice) if self._slack else as_json(notice)
@@ -160,7 +160,14 @@ def web_address(opened: Mapping[str, str], key: str) -> str:
     return url
 
 
-def peer_for(name: str, url: str, clock: Clock, ca_file: str | None, answered: Answered) -> Peer:
+def peer_for(
+    name: str,
+    url: str,
+    clock: Clock,
+    ca_file: str | None,
+    proxy: str | None,
+    answered: Answered,
+) -> Peer:
     """A party that is told something now and then; only its host is ever named."""
     return Peer(
         name,
@@ -168,6 +175,7 @@ def peer_for(name: str, url: str, clock: Clock, ca_file: str | None, answered: A
         clock=clock,
         limits=LIMITS,
         ca_file=ca_file,
+        proxy=proxy,
         max_attempts=2,
         max_total=3 * TIMEOUT,
         on_response=answered,

@@ -29,7 +29,8 @@ class Watch:
         self.heartbeat: Heartbeat | None = None
         if config.heartbeat.url is not None:
             url = web_address(opened, "heartbeat.url")
-            peer = peer_for("heartbeat", url, clock, config.entra.ca_file, running.answered)
+            ca_file, proxy = config.entra.ca_file, config.heartbeat.proxy
+            peer = peer_for("heartbeat", url, clock, ca_file, proxy, running.answered)
             self.heartbeat = Heartbeat(peer, url, config.heartbeat.every, clock, self._well)
 
     def loops(self) -> Iterator[tuple[str, Any]]:

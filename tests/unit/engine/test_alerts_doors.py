@@ -131,6 +131,19 @@ async def test_i10_a_refusing_webhook_is_told_without_its_address(status: int) -
     assert "s3cret" not in str(caught.value) and "s3cret" not in door.name + door.identity
 
 
+async def test_a_webhook_may_have_a_proxy_of_its_own() -> None:
+    """Which is then asked for the address."""
+    async with webhook("/") as proxy:
+        port = proxy.url.rsplit(":")[-1].strip("/")
+        keys = {"url": {"env": "HOOK"}, "proxy": f"http://127.0.0.1:{port}"}
+        alert = WebhookAlert.model_validate(keys)
+        url = "http://teams.invalid/hook"
+        door = Webhook(alert, url, SystemClock(), None, lambda peer, status: None)
+        await door.send(NOTICE, "1")
+        await door.close()
+    assert proxy.titles == ["opened jira: 3 changes held"]
+
+
 async def test_i10_an_unreachable_webhook_is_told_without_its_address() -> None:
     """Only the host is named."""
     async with webhook() as received:
