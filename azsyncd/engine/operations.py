@@ -198,7 +198,7 @@ class EngineOperations:
                 watching.cancel()
                 await asyncio.gather(watching, return_exceptions=True)
             return
-        rounds, crawls = pull.rounds, pull.crawls
+        rounds, crawls, failures = pull.rounds, pull.crawls, pull.state.failures
         need_crawl = crawl or pull.state.revision == 0
         if crawl:
             pull.owe_crawl("operator")
@@ -211,9 +211,9 @@ class EngineOperations:
                 return
             if not need_crawl and pull.rounds > rounds:
                 return
-            if pull.state.state in ("down", "refused"):
+            if pull.state.failures > failures:
                 raise SourceError(pull.state.detail, pull.state.hint)
-            if not need_crawl and clock.monotonic() > deadline:
+            if clock.monotonic() > deadline and not pull.state.crawling:
                 raise SourceError("Entra did not answer in time", "look at azsyncd status")
             if pull.state.crawling:
                 _told(tell, "Reading Entra", pull.state.crawl_items, None)

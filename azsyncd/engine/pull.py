@@ -49,6 +49,9 @@ LINK_AGE = 6 * 86400.0
 DEAD_AFTER = 5
 """A page, or the pages behind one deltaLink, that fail so often in a row are dead (rule 4)."""
 
+HIDDEN_SECONDS = 3600.0
+"""Between two crawls that are owed because objects came without a word."""
+
 BACK_OFF = (5.0, 15.0, 30.0, 60.0, 120.0, 300.0)
 REFUSED_BACK_OFF = (60.0, 300.0, 900.0)
 
@@ -80,6 +83,7 @@ class PullState:
     crawl_items: int = 0
     crawling: bool = False
     failed_crawls: int = 0
+    failures: int = 0  # looks that failed, ever: a command that asked for one sees its own
     page_failures: dict[str, int] = field(default_factory=dict)
 
 
@@ -115,6 +119,8 @@ class Pull:
         self._on_crawl = on_crawl
         self._repeats: list[float] = []
         self._crawl_owed = False
+        self._impatient = False
+        self._hidden_at = float("-inf")
         self._closed_rounds = 0
         self._closed_crawls = 0
         self._dead_rounds = 0
@@ -128,11 +134,13 @@ class Pull:
         if reason == "notification":
             now = self._clock.monotonic()
             self._repeats = [now + delay for delay in REPEATS]
+        self._impatient = self._impatient or reason == "operator"
         self.bell.ring(reason)
 
     def owe_crawl(self, reason: str) -> None:
         """A full sync is due: crawl as soon as possible."""
         self._crawl_owed = True
+        self._impatient = self._impatient or reason == "operator"
         self.bell.ring(reason)
 
     def crawl_with(self, source: Source, selected: mirror.Selected) -> None:
@@ -220,6 +228,7 @@ class Pull:
         if self.state.state != state:
             self.state.since = self._clock.now()
             log.warning("entra.unavailable", state=state, error=error.message, hint=error.hint)
+        self.state.failures += 1
         self.state.state, self.state.detail = state, error.message
         self.state.hint = error.hint
 
@@ -236,7 +245,13 @@ class Pull:
         delay = delays[min(failures, len(delays) - 1)]
         delay = max(retry_after or 0.0, delay * (0.75 + 0.5 * self._clock.jitter()))
         self._polled_at = float("-inf")  # after the pause a look is owed, whatever the timer says
-        await self._clock.sleep(delay)
+        deadline = self._clock.monotonic() + delay
+        while (left := deadline - self._clock.monotonic()) > 0:
+            # An operator need not wait; notifications would make a storm of it.
+            if await self.bell.wait(left) and self._impatient:
+                self._impatient = False
+                return
+            self.bell.answer()
 
     # Rounds ---------------------------------------------------------------------------------------
 
@@ -265,7 +280,17 @@ class Pull:
             lambda db: mirror.fold_round(db, self._selected, self._clock.now())
         )
         self._closed_rounds += 1
+        self._mind_hidden(closed.hidden)
         await self._after(closed, trigger, began, seen_at)
+
+    def _mind_hidden(self, hidden: int) -> None:
+        """A permission was missing while this round was read: what it should have said is lost to
+        the feed, and only a crawl brings it. Once an hour, as long as that goes on."""
+        now = self._clock.monotonic()
+        if hidden and now - self._hidden_at >= HIDDEN_SECONDS:
+            self._hidden_at = now
+            self._crawl_owed = True
+            log.warning("round.incomplete", objects=hidden, hint="check the app's permissions")
 
     async def _start_over(self, error: SourceError) -> None:
         """The links are dead: only a crawl helps. The mirror stays in force (rule 4)."""
@@ -283,6 +308,7 @@ class Pull:
         self, closed: mirror.Closed, trigger: str, began: float, seen_at: float
     ) -> None:
         self._well()
+        self._impatient = False
         seconds = self._clock.monotonic() - began
         self.state.last_round_at = self._clock.now()
         self.state.last_trigger = trigger
@@ -319,8 +345,8 @@ class Pull:
         url = cursor.next_link
         if url is None or url in seen or cursor.pages > MAX_PAGES:
             raise PageExpired(f"the {cursor.feed} feed leads in a circle", "it is read again")
-        seen.add(url)
         page = await self._fetch(pass_, cursor, url)
+        seen.add(url)  # only now: a page that failed is asked for again
 
         def keep(db: Connection) -> staging.Cursor:
             staging.stage(db, pass_, cursor.feed, page)

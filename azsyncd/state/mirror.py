@@ -59,6 +59,7 @@ class Closed:
     proof: bool | None = None
     doubt: str = ""
     absent: int = 0
+    hidden: int = 0  # objects that came without a word: what changed of them is not known
 
 
 def revision(db: sqlite3.Connection) -> int:
@@ -90,6 +91,7 @@ class _Fold:
         self.changed = 0
         self._children: dict[str, int] = {}
         self._bare: set[str] = set()
+        self.hidden = 0  # appearances that said nothing at all: a permission seems to be missing
         self._newer: set[str] = set()
 
     @property
@@ -152,8 +154,10 @@ class _Fold:
         properties = self._merged(kind, seen, known, first=first or seen.id in self._bare)
         if properties is not None:
             self._bare.discard(seen.id)
-        elif first:
-            self._bare.add(seen.id)
+        else:
+            self.hidden += not seen.members
+            if first:
+                self._bare.add(seen.id)
         text = None if properties is None else codec.dump(properties)
         back = was is not Presence.PRESENT
         different = text is not None and text != row["properties"]
@@ -344,7 +348,7 @@ def fold_round(db: sqlite3.Connection, selected: Selected, now: float) -> Closed
     """Take a complete round into the mirror, with its links."""
     fold_ = _Fold(db, ROUND, selected)
     fold_.run(now)
-    return Closed(fold_.close(), fold_.changed)
+    return Closed(fold_.close(), fold_.changed, hidden=fold_.hidden)
 
 
 def fold_crawl(db: sqlite3.Connection, selected: Selected, now: float) -> Closed:

@@ -1,0 +1,127 @@
+"""The reading of Entra: what an operator need not wait for, and what a round could not say."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from azsyncd.engine.pull import Pull
+from azsyncd.errors import SourceUnavailable
+from azsyncd.model.identities import MemberKind, MemberSeen, ObjectId, Page, Seen
+from azsyncd.sandbox.clock import FakeClock
+from azsyncd.state.store import Store, open_store
+
+JO = ObjectId("11111111-0000-0000-0000-000000000001")
+STAFF = ObjectId("22222222-0000-0000-0000-000000000001")
+SELECTED = {"user": ("userPrincipalName", "displayName"), "group": ("displayName",)}
+
+
+class Source:
+    """Two feeds of one page each; what the next page says can be set."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.down = False
+        self.items: dict[str, tuple[Seen, ...]] = {
+            "users": (Seen(JO, {"userPrincipalName": "jo@x.example", "displayName": "Jo"}),),
+            "groups": (
+                Seen(STAFF, {"displayName": "Staff"}, None, (MemberSeen(JO, MemberKind.USER),)),
+            ),
+        }
+
+    def first_url(self, feed: str) -> str:
+        return f"{feed}/first"
+
+    def selection(self, feed: str) -> str:
+        return feed
+
+    async def page(self, feed: str, url: str, *, low_priority: bool = False) -> Page:
+        self.asked.append(url)
+        if self.down:
+            raise SourceUnavailable("Graph is down")
+        items = self.items[feed]
+        self.items[feed] = ()
+        return Page(items, delta_link=f"{feed}/{len(self.asked)}")
+
+    async def user_groups(self, user_id: ObjectId) -> list[ObjectId]:
+        return []
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    made = await open_store(tmp_path / "state.db")
+    yield made
+    await made.close()
+
+
+def pull_from(source: Source, store: Store, clock: FakeClock) -> Pull:
+    return Pull(
+        source,
+        store,
+        clock,
+        selected=SELECTED,
+        poll_seconds=3600.0,
+        on_advance=lambda revision, seen_at: None,
+    )
+
+
+async def settled(clock: FakeClock, times: int = 200) -> None:
+    for _ in range(times):
+        await asyncio.sleep(0.001)
+        if clock.sleeping:
+            return
+
+
+async def test_an_operator_cuts_a_pause_short(store: Store) -> None:
+    """A notification does not: a tenant that changes all the time would make a storm of it."""
+    source, clock = Source(), FakeClock(moves=False)
+    pull = pull_from(source, store, clock)
+    source.down = True
+    task = asyncio.create_task(pull.run())
+    await settled(clock)
+    asked, failures = len(source.asked), pull.state.failures
+    assert failures == 1
+    pull.ring("notification")
+    await asyncio.sleep(0.05)
+    assert len(source.asked) == asked
+    source.down = False
+    pull.ring("operator")
+    for _ in range(200):
+        await asyncio.sleep(0.005)
+        if pull.crawls:
+            break
+    assert pull.crawls == 1
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_rule_7_a_round_without_words_owes_a_crawl_once_an_hour(store: Store) -> None:
+    """A permission was missing: what changed meanwhile is lost to the feed."""
+    source, clock = Source(), FakeClock()
+    pull = pull_from(source, store, clock)
+    await pull.once(crawl=False)
+    assert pull.crawls == 1
+    source.items["users"] = (Seen(JO, {}),)
+    await pull.once(crawl=False)
+    assert pull.crawls == 2
+    source.items["users"] = (Seen(JO, {}),)
+    await pull.once(crawl=False)
+    assert pull.crawls == 2
+    clock.advance(3601)
+    source.items["users"] = (Seen(JO, {"userPrincipalName": None, "displayName": None}),)
+    await pull.once(crawl=False)
+    assert pull.crawls == 3
+
+
+async def test_a_group_that_names_only_its_members_says_enough(store: Store) -> None:
+    """Graph need not repeat what has not changed."""
+    source, clock = Source(), FakeClock()
+    pull = pull_from(source, store, clock)
+    await pull.once(crawl=False)
+    gone = MemberSeen(JO, MemberKind.USER, removed=True)
+    source.items["groups"] = (Seen(STAFF, {}, None, (gone,)),)
+    await pull.once(crawl=False)
+    assert pull.crawls == 1
