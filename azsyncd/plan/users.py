@@ -407,7 +407,7 @@ def _stages(wish: Wish, desk: Desk, left_at: float) -> tuple[set[str], tuple[flo
     deactivating one do not apply to her, unless the policy never deactivates.
     """
     stages = desk.policy.accounts.stages
-    age = desk.now - left_at
+    age = max(0.0, desk.now - left_at)  # a clock that was set back makes nobody younger
     shuts = [number for number, stage in enumerate(stages) if stage.do in ("deactivate", "delete")]
     at_once: set[str] = set()
     if wish.reason is Reason.DELETED and shuts:
