@@ -160,7 +160,7 @@ def _one_url(targets: dict[str, Any]) -> Found:
             port = parts.port or _PORTS.get(parts.scheme)
         except ValueError:
             continue
-        key = (parts.hostname, port, parts.path, settings.get("directory_id"))
+        key = (parts.hostname, port, parts.path, str(settings.get("directory_id")))
         if key in seen:
             yield ("targets", name, "url"), f"is the same product as targets.{seen[key]}"
         seen.setdefault(key, name)

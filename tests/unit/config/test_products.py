@@ -26,3 +26,11 @@ def test_each_product_can_be_a_target(
 ) -> None:
     """None of them is left for another version."""
     assert problems(**jira(type=kind, **more)) == {}
+
+
+@pytest.mark.parametrize("value", [[], {}, ["x"], 7])
+def test_a_directory_id_of_the_wrong_kind_is_explained(
+    problems: Problems, jira: Callable[..., dict[str, Any]], value: Any
+) -> None:
+    """Also to the check that compares it with those of other targets."""
+    assert "targets.jira.directory_id" in problems(**jira(type="cloud", directory_id=value))
