@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from azsyncd.engine import lastdays, schedule
 from azsyncd.engine.alerts import DAY
 from azsyncd.engine.figures import seat_rows
-from azsyncd.model.changes import Kind
 from azsyncd.state import alerts, questions
 from azsyncd.state.store import Connection, get_meta, set_meta
 
@@ -22,7 +21,7 @@ WHEN = "0 7 * * 1"
 
 SLOT = "digest_slot"
 JOINED = (Kind.CREATE, Kind.ADOPT, Kind.REACTIVATE)
-LEFT = (Kind.DEACTIVATE, Kind.DELETE)
+LEFT = (Kind.DEACTIVATE, Kind.STRIP, Kind.DELETE)
 
 Written = Mapping[tuple[str, str], int]
 
@@ -80,8 +79,8 @@ def _target(
         yield f"  seats of {seat['application']}: {free}"
 
 
-def _sum(target: str, kinds: tuple[Kind, ...], written: Written) -> int:
-    return sum(written.get((target, kind.value), 0) for kind in kinds)
+def _sum(target: str, kinds: tuple[str, ...], written: Written) -> int:
+    return sum(written.get((target, kind), 0) for kind in kinds)
 
 
 def _ends(running: Running, now: float) -> Iterator[str]:
