@@ -20,8 +20,9 @@ WHEN = "0 7 * * 1"
 """Monday morning, in the time zone of the schedule."""
 
 SLOT = "digest_slot"
-JOINED = (Kind.CREATE, Kind.ADOPT, Kind.REACTIVATE)
-LEFT = (Kind.DEACTIVATE, Kind.STRIP, Kind.DELETE)
+JOINED = ("create", "adopt", "reactivate")
+LEFT = ("deactivate", "strip", "delete")
+"""By the words of the journal, which may be older than this version."""
 
 Written = Mapping[tuple[str, str], int]
 
