@@ -26,6 +26,7 @@ SIGNS = {
     "update": "~",
     "rename": "~",
     "deactivate": "-",
+    "strip": "-",
     "delete": "-",
     "remove_member": "-",
     "delete_group": "-",
@@ -48,7 +49,7 @@ _REASONS = {
     "returned": "is back",
 }
 _MEMBERS = ("add_member", "remove_member")
-_SAY_IT_ALL = frozenset({*_MEMBERS, "deactivate", "reactivate", "delete", "delete_group"})
+_SAY_IT_ALL = frozenset({*_MEMBERS, "deactivate", "reactivate", "strip", "delete", "delete_group"})
 """Kinds whose name says what becomes of the object."""
 _NOT_WRITTEN = frozenset({"key", "mark", "writable", "directory"})
 _NOTHING: tuple[Any, ...] = (None, "", [], {})

@@ -32,7 +32,7 @@ from azsyncd.targets.base import Target
 CHUNK = 200
 
 _NEEDS_ACCOUNT = frozenset(
-    {Kind.UPDATE, Kind.RENAME, Kind.DEACTIVATE, Kind.REACTIVATE, Kind.DELETE}
+    {Kind.UPDATE, Kind.RENAME, Kind.DEACTIVATE, Kind.REACTIVATE, Kind.STRIP, Kind.DELETE}
 )
 
 

@@ -77,7 +77,8 @@ def _user_in(
         planning.learn_groups(db)
     desk = planning.desk(db)
     wish = wish_for(base.user, base.groups, desk)
-    known = facts.user_facts(db, t, base, wish.account, planning.capabilities.admin_groups)
+    admins, licences = planning.capabilities.admin_groups, planning.strip_groups
+    known = facts.user_facts(db, t, base, wish.account, admins, licences)
     plan = plan_user(known, desk, wish)
     told: dict[str, Any] = {"target": reconcile.target.name, "mode": planning.policy.mode.value}
     told["in_scope"] = {"verdict": _VERDICTS[wish.kind], "why": wish.why}

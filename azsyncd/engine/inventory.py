@@ -57,7 +57,9 @@ class Inventory:
         await self._groups()
         await self._store.write(self._planning.learn_groups)
         wanted = await self._store.read(
-            lambda db: targets.groups_to_read(db, self._t, self._capabilities.admin_groups)
+            lambda db: targets.groups_to_read(
+                db, self._t, self._capabilities.admin_groups | self._planning.strip_groups
+            )
         )
         await self._members(wanted)
         complete = self._capabilities.lists_all_accounts

@@ -50,6 +50,7 @@ EVENTS = {
     Kind.RENAME: "account.renamed",
     Kind.DEACTIVATE: "account.deactivated",
     Kind.REACTIVATE: "account.reactivated",
+    Kind.STRIP: "account.stripped",
     Kind.DELETE: "account.deleted",
     Kind.ADOPT_GROUP: "group.adopted",
     Kind.CREATE_GROUP: "group.created",

@@ -295,7 +295,12 @@ class Planning:
         for base in facts_.bases(db, numbers):
             wish = wish_for(base.user, base.groups, desk)
             facts = facts_.user_facts(
-                db, self.t, base, wish.account, self.capabilities.admin_groups
+                db,
+                self.t,
+                base,
+                wish.account,
+                self.capabilities.admin_groups,
+                self.strip_groups,
             )
             plan = plan_user(facts, desk, wish)
             self._record_user(db, draft, base.n, plan, desk)
@@ -308,11 +313,19 @@ class Planning:
             left_at = desk.now if plan.leaver else None
             if (row["left_at"] is None) != (left_at is None) or plan.stripped is not None:
                 links.leaver(db, self.t, n, left_at, plan.stripped)
+        if plan.opened and self._writes_links:
+            links.deactivated(db, self.t, n, False)
         if plan.judged and self._writes_links:
             a = row["a"] if row is not None else self._adoptee(db, plan)
             if a is not None:
                 links.judge_edges(db, self.t, a, plan.judged)
         self._recording.record(db, draft, n, plan.changes, plan.waiting)
+
+    @property
+    def strip_groups(self) -> frozenset[str]:
+        """The licence groups whose members matter, since nothing else can be taken away."""
+        able = self.capabilities
+        return able.licence_groups if able.strips_accounts else frozenset()
 
     @property
     def _writes_links(self) -> bool:

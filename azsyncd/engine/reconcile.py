@@ -32,6 +32,7 @@ from azsyncd.errors import TargetError, TargetRefused
 from azsyncd.model.accounts import Capabilities
 from azsyncd.model.changes import Change, Withheld
 from azsyncd.operations import Progress, Tell
+from azsyncd.plan.desk import spared
 from azsyncd.plan.policy import Mode, Policy
 from azsyncd.state import facts, holds, links, spill, targets
 from azsyncd.state.spill import Planned
@@ -335,7 +336,7 @@ class Reconcile:
             )
         for latest in (holds.latest_spent, links.latest_left):
             self._clock.not_before(await self._store.read(lambda db, f=latest: f(db, self.t)))  # type: ignore[misc]
-        self.capabilities = self.planning.capabilities = capabilities
+        self.capabilities = self.planning.capabilities = spared(capabilities, self.policy)
         self._signs_in_as(self.target.name, capabilities.signed_in_as)
         return capabilities
 

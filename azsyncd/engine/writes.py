@@ -53,6 +53,7 @@ class Writes:
             Kind.RENAME: self._rename,
             Kind.DEACTIVATE: self._set_active,
             Kind.REACTIVATE: self._set_active,
+            Kind.STRIP: self._strip,
             Kind.DELETE: self._delete,
             Kind.ADOPT_GROUP: self._adopt_group,
             Kind.CREATE_GROUP: self._create_group,
@@ -185,6 +186,19 @@ class Writes:
             links.deactivated(db, self._t, planned.item.n, not active)
 
         return switched
+
+    async def _strip(self, planned: Planned, now: Standing) -> Record:
+        """Rights and licence groups, whoever gave them: nothing else shuts her out (rule 32)."""
+        licence = self._capabilities.licence_groups
+        await self._target.strip_account(_present(now), licence)
+        t, n, a = self._t, planned.item.n, now.a
+
+        def record(db: Connection) -> None:
+            links.deactivated(db, t, n, True)
+            if a is not None:
+                links.edges_stripped(db, t, a, licence)
+
+        return record
 
     async def _delete(self, planned: Planned, now: Standing) -> Record:
         have = _present(now)

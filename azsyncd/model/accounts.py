@@ -83,6 +83,7 @@ class Capabilities:
     renames_accounts: bool = True
     deactivates_accounts: bool = True
     deletes_accounts: bool = True
+    strips_accounts: bool = False  # True: `strip_account` takes rights away instead (rule 32)
     creates_groups: bool = True
     deletes_groups: bool = True
     writes_members: bool = True

@@ -18,6 +18,7 @@ class Kind(StrEnum):
     RENAME = "rename"
     DEACTIVATE = "deactivate"
     REACTIVATE = "reactivate"
+    STRIP = "strip"  # rights taken away where an account cannot be deactivated (rule 32)
     DELETE = "delete"
     ADOPT_GROUP = "adopt_group"
     CREATE_GROUP = "create_group"

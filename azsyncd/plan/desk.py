@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
 from azsyncd.model.accounts import Account, Capabilities, Dialect, fold
@@ -12,6 +12,18 @@ from azsyncd.plan.facts import WantedGroup
 from azsyncd.plan.mapping import AccountMapping, GroupMapping
 from azsyncd.plan.policy import Policy
 from azsyncd.plan.scope import GroupRule, ScopeFacts, UserRule
+
+
+def spared(capabilities: Capabilities, policy: Policy) -> Capabilities:
+    """What a product can do, without the licence groups that are never written to: nobody is taken
+    out of those (rule 32)."""
+    globs = [fold(glob) for glob in policy.protect.groups]
+    free = {
+        name
+        for name in capabilities.licence_groups
+        if not any(fnmatchcase(name, glob) for glob in globs)
+    }
+    return replace(capabilities, licence_groups=frozenset(free))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

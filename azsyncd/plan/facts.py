@@ -58,6 +58,7 @@ class UserFacts:
     `edges` are the memberships of her account in groups that are linked or would be adopted, by
     the group's object id. `blocked`: the product refuses to deactivate the account (rule 32).
     `last_admin`: it is the only active account left in an administrators' group (rule 24).
+    `licensed`: it is in a group that gives a licence, whoever put it there.
     """
 
     user: User
@@ -70,6 +71,7 @@ class UserFacts:
     names: NameFacts = NameFacts()
     blocked: bool = False
     last_admin: bool = False
+    licensed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,9 @@ _CLASSES = {
     Kind.ADD_MEMBER: GuardClass.ADD_MEMBER,
 }
 
-DESTRUCTIVE = frozenset({Kind.DEACTIVATE, Kind.DELETE, Kind.DELETE_GROUP, Kind.REMOVE_MEMBER})
+DESTRUCTIVE = frozenset(
+    {Kind.DEACTIVATE, Kind.STRIP, Kind.DELETE, Kind.DELETE_GROUP, Kind.REMOVE_MEMBER}
+)
 """What `mode: additions_only` never sends (rule 40)."""
 
 
@@ -36,7 +38,7 @@ def class_of(change: Change) -> GuardClass | None:
 
     An update is counted if it changes the mail of an existing account; a display name is harmless.
     """
-    if change.kind is Kind.DEACTIVATE:
+    if change.kind in (Kind.DEACTIVATE, Kind.STRIP):
         entra_says_so = change.reason in (Reason.DISABLED, Reason.DELETED)
         return GuardClass.DISABLE if entra_says_so else GuardClass.DEACTIVATE
     if change.kind is Kind.RENAME and is_step(change):

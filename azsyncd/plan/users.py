@@ -40,7 +40,8 @@ class UserPlan:
 
     `judged`: memberships whose ownership is settled by this look (rule 21). `leaver`: True if she
     is one now, False if not, None if that cannot be said; the state keeps since when.
-    `takes_over`: the old owner whose link ends because of a re-hire.
+    `takes_over`: the old owner whose link ends because of a re-hire. `opened`: her account was
+    stripped instead of deactivated, and may be used again.
     """
 
     changes: tuple[Change, ...] = ()
@@ -49,6 +50,7 @@ class UserPlan:
     leaver: bool | None = None
     stripped: tuple[ObjectId, ...] | None = None
     takes_over: ObjectId | None = None
+    opened: bool = False
 
 
 def plan_user(facts: UserFacts, desk: Desk, wish: Wish | None = None) -> UserPlan:
@@ -195,7 +197,7 @@ def _linked(
         _rename(facts, link, account, wanted, desk),
         _update(facts, link, account, wanted, desk, reason),
     ]
-    if wanted.active or not account.active or _can_deactivate(facts, desk):
+    if wanted.active or not account.active or _can_deactivate(facts, account, desk):
         parts.append(edges.plan_edges(facts, desk))
     # Else her groups are stripped instead of her account (rule 32), and none is given back.
     return UserPlan(
@@ -204,6 +206,7 @@ def _linked(
         judged={group: ours for part in parts for group, ours in part.judged.items()},
         leaver=False,
         stripped=() if link.stripped else None,
+        opened=bool(wanted.active and link.deactivated and desk.capabilities.strips_accounts),
     )
 
 
@@ -216,8 +219,9 @@ def _best_known(account: Account, link: AccountLink) -> Account:
     return account
 
 
-def _can_deactivate(facts: UserFacts, desk: Desk) -> bool:
-    return desk.capabilities.deactivates_accounts and not facts.blocked
+def _can_deactivate(facts: UserFacts, account: Account, desk: Desk) -> bool:
+    able = desk.capabilities.deactivates_accounts
+    return able and account.writable and not facts.blocked
 
 
 Part = edges.Part
@@ -229,7 +233,7 @@ def _activity(
     if account.active == wanted.active:
         return Part()
     if not wanted.active:
-        return _deactivate(facts, account, Reason.DISABLED, Phase.BLOCK, desk)
+        return _deactivate(facts, link, account, Reason.DISABLED, Phase.BLOCK, desk)
     change = _change(
         facts,
         Kind.REACTIVATE,
@@ -253,24 +257,34 @@ def _activity(
 
 
 def _deactivate(
-    facts: UserFacts, account: Account, reason: Reason, phase: Phase, desk: Desk
+    facts: UserFacts,
+    link: AccountLink,
+    account: Account,
+    reason: Reason,
+    phase: Phase,
+    desk: Desk,
 ) -> Part:
     change = _change(facts, Kind.DEACTIVATE, reason, phase, account, replace(account, active=False))
     if not account.active:
         return Part()
-    if not account.writable:
-        return Part(waiting=(_read_only(facts, account, change),))
     if facts.last_admin:
         return Part(waiting=(_last_admin(facts, account, change),))
-    if _can_deactivate(facts, desk):
+    if _can_deactivate(facts, account, desk):
         return Part(changes=(change,))
     # Where an account cannot be deactivated its groups are stripped instead (rule 32).
     stripped = edges.strip(facts, desk, reason)
     judged = {**edges.follow_leaver(facts, desk).judged, **stripped.judged}
-    if desk.capabilities.deactivates_accounts:  # this one is refused: it is tried again, though
-        return Part((change, *stripped.changes), stripped.waiting, judged)
-    waiting = _unsupported(facts, change, "deactivates_accounts", desk)
-    return Part(stripped.changes, (waiting, *stripped.waiting), judged)
+    changes = stripped.changes
+    if desk.capabilities.strips_accounts and (facts.licensed or not link.deactivated):
+        rights = _change(facts, Kind.STRIP, reason, phase, account, account)
+        changes = (rights, *changes)
+    if not desk.capabilities.deactivates_accounts:
+        waiting = _unsupported(facts, change, "deactivates_accounts", desk)
+    elif not account.writable:  # its groups may stand in another directory
+        waiting = _read_only(facts, account, change)
+    else:  # this one is refused: it is tried again, though
+        return Part((change, *changes), stripped.waiting, judged)
+    return Part(changes, (waiting, *stripped.waiting), judged)
 
 
 def _last_admin(facts: UserFacts, account: Account, change: Change) -> Waiting:
@@ -383,7 +397,7 @@ def _leaver(facts: UserFacts, link: AccountLink, wish: Wish, desk: Desk) -> User
         taken = [c.group_id for c in strip.changes if c.group_id is not None]
         stripped = tuple(dict.fromkeys((*link.stripped, *taken)))
     if due & {"deactivate", "delete"}:
-        parts.append(_deactivate(facts, account, wish.reason, phase, desk))
+        parts.append(_deactivate(facts, link, account, wish.reason, phase, desk))
     if "delete" in due:
         parts.append(_delete(facts, account, wish.reason, desk))
     waits = [each for part in parts for each in part.waiting]

@@ -130,6 +130,7 @@ _DECIDED: dict[Kind, tuple[str, ...]] = {
     Kind.UPDATE: ("email", "display_name", "attributes"),
     Kind.DEACTIVATE: ("active",),
     Kind.REACTIVATE: ("active",),
+    Kind.STRIP: ("active",),
     Kind.DELETE: ("key",),
     Kind.DELETE_GROUP: ("name",),
 }

@@ -159,9 +159,11 @@ def user_facts(
     base: UserBase,
     wanted: Account | None,
     admin_groups: Collection[str],
+    licence_groups: Collection[str] = (),
 ) -> UserFacts:
     """Everything that the planner needs about one user in one target. `admin_groups`: the names
-    of the administrators' groups, folded."""
+    of the administrators' groups, folded; `licence_groups`: those whose members matter (rule 32).
+    """
     row = links.get(db, t, base.n)
     account = link = None
     names = NameFacts()
@@ -185,6 +187,7 @@ def user_facts(
         names=names,
         blocked=_refuses_to_deactivate(db, t, base.n),
         last_admin=a is not None and _is_last_admin(db, t, a, admin_groups),
+        licensed=a is not None and _is_in(db, a, licence_groups),
     )
 
 
@@ -196,6 +199,18 @@ def _refuses_to_deactivate(db: sqlite3.Connection, t: int, n: int) -> bool:
         (t, n),
     ).fetchone()
     return row is not None
+
+
+def _is_in(db: sqlite3.Connection, a: int, groups: Collection[str]) -> bool:
+    """Whether an account is in one of these groups (names, folded), and could be taken out."""
+    if not groups:
+        return False
+    rows = db.execute(
+        "SELECT tg.name FROM edge e JOIN target_group tg ON tg.g = e.g"
+        " WHERE e.a = ? AND NOT e.removed AND NOT e.inherited",
+        (a,),
+    )
+    return any(row["name"] in groups for row in rows)
 
 
 def _administers(db: sqlite3.Connection, a: int, admin_groups: Collection[str]) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from azsyncd.model.accounts import Account, TargetGroup
 from azsyncd.model.identities import ObjectId
@@ -238,6 +238,15 @@ def edge_added(db: sqlite3.Connection, g: int, a: int) -> None:
 def edge_removed(db: sqlite3.Connection, g: int, a: int) -> None:
     """We took an account out of a group. The row stays until an inventory confirms it."""
     db.execute("UPDATE edge SET removed = 1 WHERE g = ? AND a = ?", (g, a))
+
+
+def edges_stripped(db: sqlite3.Connection, t: int, a: int, groups: Collection[str]) -> None:
+    """An account was taken out of every one of these groups (names, folded)."""
+    db.execute(
+        "UPDATE edge SET removed = 1 WHERE a = ? AND g IN (SELECT g FROM target_group"
+        " WHERE t = ? AND name IN (SELECT value FROM json_each(?)))",
+        (a, t, codec.dump(sorted(groups))),
+    )
 
 
 def holders(db: sqlite3.Connection, t: int, n: int) -> set[int]:

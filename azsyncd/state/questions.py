@@ -69,12 +69,15 @@ def what_waits(db: sqlite3.Connection, t: int) -> Waits:
 _LEAVERS = """
 FROM waiting w JOIN link l ON l.t = w.t AND l.n = w.n JOIN object o ON o.n = w.n
  WHERE w.t = ? AND w.change = 'deactivate' AND w.reason IN ('unsupported', 'blocked', 'read_only')
-   AND EXISTS (SELECT 1 FROM edge e WHERE e.a = l.a AND NOT e.removed)
+   AND (EXISTS (SELECT 1 FROM edge e WHERE e.a = l.a AND NOT e.removed)
+        OR EXISTS (SELECT 1 FROM waiting s WHERE s.t = w.t AND s.n = w.n AND s.change = 'strip')
+        OR EXISTS (SELECT 1 FROM hold_item i JOIN hold h ON h.id = i.hold WHERE h.t = w.t
+                    AND i.n = w.n AND i.change = 'strip' AND i.state IN ('open', 'rejected')))
 """
 
 
 def leavers_with_access(db: sqlite3.Connection, t: int) -> list[str]:
-    """The object ids of those who should be inactive, cannot be, and are still in a group."""
+    """The object ids of those who should be inactive, cannot be, and still have rights or a group."""
     return [row[0] for row in db.execute(f"SELECT DISTINCT o.id {_LEAVERS} ORDER BY o.id", (t,))]
 
 

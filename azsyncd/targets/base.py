@@ -12,7 +12,7 @@ reads, login page, captcha) or, for one object, `ChangeRejected` and its childre
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Protocol
 
 from azsyncd.errors import ChangeRejected
@@ -94,6 +94,11 @@ class Target(Protocol):
 
     async def set_active(self, have: Account, active: bool) -> Account:
         """Deactivate or reactivate."""
+        ...
+
+    async def strip_account(self, have: Account, groups: Collection[str]) -> None:
+        """Where `Capabilities.strips_accounts`: take away the account's own rights, and its
+        memberships in these licence groups (names, folded). Called nowhere else."""
         ...
 
     async def mark_account(self, have: Account, mark: Mark) -> None:

@@ -7,7 +7,7 @@ It keeps every promise of `targets/base.py`. What it can do is chosen; before an
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from azsyncd.errors import AlreadyExists, ChangeRejected, NotFound
@@ -66,6 +66,7 @@ class Memory:
         self.faults = faults
         self.held: dict[str, Account] = {}  # by key
         self.held_groups: dict[str, Held] = {}  # by folded name
+        self.granted: set[str] = set()  # keys of accounts with rights of their own
         self.calls: list[tuple[str, str]] = []  # every write that was asked for: method, whose
         self.needless: list[tuple[str, str]] = []  # those that changed nothing
         self.blocked: dict[str, ChangeRejected] = {}  # refusals, by folded username
@@ -195,6 +196,15 @@ class Memory:
     async def set_active(self, have: Account, active: bool) -> Account:
         await self._before("set_active", have)
         return await self._replace("set_active", self._there(have), active=active)
+
+    async def strip_account(self, have: Account, groups: Collection[str]) -> None:
+        await self._before("strip_account", have)
+        stored = self._there(have)
+        self.granted.discard(str(stored.key))
+        for name in groups:
+            if name in self.held_groups:
+                self.held_groups[name].members.discard(str(stored.key))
+        await self.faults("after", "strip_account")
 
     async def mark_account(self, have: Account, mark: Mark) -> None:
         await self._before("mark_account", have)

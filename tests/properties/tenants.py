@@ -293,7 +293,9 @@ def sets(draw: st.DrawFn) -> Set:
         Capabilities(
             version="1",
             renames_accounts=draw(st.booleans()),
-            deactivates_accounts=draw(st.booleans()),
+            deactivates_accounts=(deactivates := draw(st.booleans())),
+            strips_accounts=not deactivates and draw(st.booleans()),
+            licence_groups=frozenset({"atl-1"}),
             has_marks=draw(st.booleans()),
             members_per_call=draw(st.sampled_from([1, 100])),
         ),

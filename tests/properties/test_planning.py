@@ -87,12 +87,13 @@ def _owner(world: World, name: str) -> str | None:
 
 
 def _free(world: World, name: str) -> bool:
-    """Whether no leaver's account keeps the name."""
+    """Whether no account keeps the name: a leaver's, or one that cannot get the name it wants."""
     held = world.product.account(f"{name}@x.org")
     if held is None or held.mark is None:
         return True
     owner = world.tenant.people[held.mark.object_id]
-    return owner.presence == "present" and SCOPE in world.tenant.groups_of(owner.id)
+    there = owner.presence == "present" and SCOPE in world.tenant.groups_of(owner.id)
+    return there and owner.name == name
 
 
 @given(sets(), ROUNDS)

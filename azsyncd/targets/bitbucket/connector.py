@@ -50,6 +50,7 @@ class Bitbucket(Writing):
             version=text_of(version.get("version")),
             signed_in_as=me or None,
             deactivates_accounts=False,
+            strips_accounts=True,
             members_per_call=MEMBERS,
             admin_groups=admins,
             licence_groups=licensed - admins,

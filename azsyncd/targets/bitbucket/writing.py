@@ -3,7 +3,7 @@ none: what a refusal means is found by reading again, and by halving."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from azsyncd.answers import Response
 from azsyncd.errors import AlreadyExists, ChangeRejected, NotFound, TargetUnavailable
@@ -119,7 +119,7 @@ class Writing(Reading):
             reason="unsupported",
         )
 
-    async def strip_account(self, have: Account) -> None:
+    async def strip_account(self, have: Account, groups: Collection[str]) -> None:
         """Take away what lets an account in: its own global permissions, and the groups that hold
         nothing but the licence. Groups that administer are protected and stay (rule 24)."""
         if await self._has_grant(have.username):
@@ -129,7 +129,7 @@ class Writing(Reading):
                 raise self._no(answer, f"{have.username} keeps its global permissions")
         granted = await self._granted_groups()
         for name in sorted(await self._groups_of(have.username)):
-            if granted.get(name) in wire.LICENSED:
+            if name in groups and granted.get(name) in wire.LICENSED:
                 refused = await self._remove(wire.group_of(name), have)
                 if refused is not None:
                     raise refused

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -121,6 +121,9 @@ class Writing(Reading):
                 reason="blocked",
             )
         return stored
+
+    async def strip_account(self, have: Account, groups: Collection[str]) -> None:
+        """Never asked for: accounts can be deactivated."""
 
     async def mark_account(self, have: Account, mark: Mark) -> None:
         await self._patch(have, [wire.put("externalId", mark.object_id)])

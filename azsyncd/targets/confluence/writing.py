@@ -3,7 +3,7 @@ found by reading again."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from urllib.parse import quote
 
@@ -119,6 +119,9 @@ class Writing(Reading):
                 reason="unsupported",
             )
         raise self._no(answer, f"{have.username} cannot be {what}d")
+
+    async def strip_account(self, have: Account, groups: Collection[str]) -> None:
+        """Never asked for: accounts can be deactivated."""
 
     async def mark_account(self, have: Account, mark: Mark) -> None:
         """Confluence has no place for it."""

@@ -6,7 +6,7 @@ directory. Changing an account is reading it, and putting it back whole.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from azsyncd.answers import Response
@@ -180,6 +180,9 @@ class Crowd(Reading):
             reason="unsupported",
             status=error.status,
         )
+
+    async def strip_account(self, have: Account, groups: Collection[str]) -> None:
+        """Never asked for: accounts can be deactivated."""
 
     async def mark_account(self, have: Account, mark: Mark) -> None:
         shape = await self._must_stand(have)

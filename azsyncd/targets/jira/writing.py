@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from urllib.parse import quote
 
@@ -162,6 +162,9 @@ class Writing(Reading):
             await self._rest.write("DELETE", f"/user/session/{quote(name, safe='')}")
         except TargetError:
             pass
+
+    async def strip_account(self, have: Account, groups: Collection[str]) -> None:
+        """Never asked for: accounts can be deactivated."""
 
     async def mark_account(self, have: Account, mark: Mark) -> None:
         if self._has_marks:

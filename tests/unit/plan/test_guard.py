@@ -54,6 +54,8 @@ def verdict(
         (change(Kind.DEACTIVATE, Reason.LEFT_SCOPE), C.DEACTIVATE),
         (change(Kind.DEACTIVATE, Reason.DISABLED), C.DISABLE),
         (change(Kind.DEACTIVATE, Reason.DELETED), C.DISABLE),
+        (change(Kind.STRIP, Reason.LEFT_SCOPE), C.DEACTIVATE),
+        (change(Kind.STRIP, Reason.DELETED), C.DISABLE),
         (change(Kind.RENAME, before=HERS, after=replace(HERS, username="b")), C.RENAME),
         (change(Kind.UPDATE, before=HERS, after=replace(HERS, email="b@x.org")), C.UPDATE),
         (change(Kind.UPDATE, before=HERS, after=replace(HERS, email="ANA@x.org")), None),
@@ -156,7 +158,9 @@ def test_rule_36_deletes_are_held_unless_somebody_gives_an_allowance() -> None:
 
 @pytest.mark.parametrize("kind", list(Kind))
 def test_rule_40_modes(kind: Kind) -> None:
-    destructive = kind in (Kind.DEACTIVATE, Kind.DELETE, Kind.DELETE_GROUP, Kind.REMOVE_MEMBER)
+    destructive = kind in (
+        Kind.DEACTIVATE, Kind.STRIP, Kind.DELETE, Kind.DELETE_GROUP, Kind.REMOVE_MEMBER
+    )  # fmt: skip
     assert permitted(change(kind), Mode.SYNC)
     assert permitted(change(kind), Mode.ADDITIONS_ONLY) is not destructive
     assert not permitted(change(kind), Mode.REPORT)

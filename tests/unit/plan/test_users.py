@@ -295,6 +295,48 @@ def test_rule_32_whom_the_product_refuses_to_deactivate_is_stripped() -> None:
     assert planned(known) == ["deactivate disabled", "remove_member disabled jira"]
 
 
+def test_rule_32_a_read_only_account_loses_the_groups_that_can_be_written() -> None:
+    """Bitbucket says of each account whether its details, and whether its groups, can be."""
+    locked = replace(HERS, writable=False)
+    known = linked(DISABLED, JIRA, account=locked, link=link(locked), edges={JIRA: True})
+    assert planned(known) == ["remove_member disabled jira", "? deactivate read_only"]
+    gone = left(account=locked, link=link(locked), edges={JIRA: True})
+    assert planned(gone) == ["remove_member left_scope jira", "? deactivate read_only"]
+    rest = linked(DISABLED, JIRA, account=locked, link=link(locked))
+    assert planned(rest) == ["? deactivate read_only"]
+
+
+STRIPS = replace(ABLE, deactivates_accounts=False, strips_accounts=True)
+
+
+def test_rule_32_rights_are_taken_away_once_and_again_when_there_is_a_licence_again() -> None:
+    first = linked(DISABLED, JIRA, edges={JIRA: True})
+    assert planned(first, desk(able=STRIPS)) == [
+        "strip disabled",
+        "remove_member disabled jira",
+        "? deactivate unsupported",
+    ]
+    done = link(deactivated=True)
+    assert planned(linked(DISABLED, JIRA, link=done), desk(able=STRIPS)) == [
+        "? deactivate unsupported"
+    ]
+    again = linked(DISABLED, JIRA, link=done, licensed=True)
+    assert planned(again, desk(able=STRIPS))[0] == "strip disabled"
+    assert planned(linked(DISABLED, last_admin=True), desk(able=STRIPS)) == [
+        "? deactivate protected"
+    ]
+
+
+def test_rule_32_who_comes_back_after_it_gets_what_was_ours() -> None:
+    back = linked(None, JIRA, link=link(deactivated=True))
+    plan = plan_user(back, desk(able=STRIPS))
+    assert plan.opened and [change.kind for change in plan.changes] == [Kind.ADD_MEMBER]
+    assert not plan_user(linked(), desk(able=STRIPS)).opened
+    asleep = replace(HERS, active=False)
+    elsewhere = linked(account=asleep, link=link(asleep, deactivated=True))
+    assert not plan_user(elsewhere, desk()).opened  # there it is reactivated
+
+
 # Leavers ----------------------------------------------------------------------------------------
 
 

@@ -295,11 +295,13 @@ async def test_rule_32_instead_of_deactivating_rights_are_taken_away(connected: 
     target = await connected(product)
     ann = await target.find_account("ann")
     assert ann is not None
-    await target.strip_account(ann)
+    await target.strip_account(ann, set())
+    assert not product.granted_users and product.members("stash-users") == {"ann"}
+    await target.strip_account(ann, {"stash-users", "team"})
     assert not product.granted_users and product.members("stash-users") == set()
     assert product.members("team") == {"ann"}
     before = product.counters.writes
-    await target.strip_account(ann)
+    await target.strip_account(ann, {"stash-users", "team"})
     assert product.counters.writes == before
     for active in (True, False):
         with pytest.raises(ChangeRejected) as caught:
