@@ -57,10 +57,31 @@ class PlanResult(TypedDict):
 
     outcome: str
     targets: list[TargetPlan]
+    saved: NotRequired[dict[str, Any]]  # with keep: what `plan --out` puts into the file
+
+
+class TargetApply(TypedDict):
+    """What `apply` did in one target."""
+
+    target: str
+    done: dict[str, int]  # by kind
+    already: int  # the product was so already
+    moved: list[ChangeRow]  # not sent: `detail` says what is not as it was
+    failed: list[ChangeRow]
+    error: NotRequired[str]
+
+
+class ApplyResult(TypedDict):
+    """`apply`. outcome: applied | failures | moved. `made_at`: when the plan was made."""
+
+    outcome: str
+    made_at: str
+    seconds: float
+    targets: list[TargetApply]
 
 
 class TargetSync(TypedDict):
-    """What `sync` or `apply` did in one target."""
+    """What `sync` did in one target."""
 
     target: str
     done: dict[str, int]  # by kind
@@ -175,8 +196,20 @@ class Operations(Protocol):
         full: bool = False,
         user: str | None = None,
         group: str | None = None,
+        keep: bool = False,
         tell: Tell | None = None,
     ) -> PlanResult: ...
+
+    async def apply(
+        self,
+        *,
+        plan: dict[str, Any],
+        by: str,
+        target: str | None = None,
+        tell: Tell | None = None,
+    ) -> ApplyResult:
+        """`plan`: the contents of a file that `plan --out` made."""
+        ...
 
     async def sync(
         self,

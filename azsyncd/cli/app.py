@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from azsyncd.cli.accounts import accounts
 from azsyncd.cli.alerts import alerts
+from azsyncd.cli.apply import apply
 from azsyncd.cli.backup import backup
 from azsyncd.cli.check import check
 from azsyncd.cli.coming import COMING, coming
@@ -41,7 +42,7 @@ from azsyncd.cli.version import version
 from azsyncd.errors import AzsyncdError
 
 _ORDER = (
-    *("demo", "run", "check", "plan", "sync", "status", "explain", "history", "accounts"),
+    *("demo", "run", "check", "plan", "apply", "sync", "status", "explain", "history", "accounts"),
     *("holds", "approve", "reject", "release", "pause", "resume"),
     *("reload", "config", "subscriptions", "alerts", "backup", "forget", "version"),
 )
@@ -124,6 +125,7 @@ for each in (
     approve,
     reject,
     release,
+    apply,
     pause,
     resume,
     reload,

@@ -7,7 +7,6 @@ import typer
 from azsyncd.errors import AzsyncdError
 
 COMING = {
-    "apply": "`azsyncd sync` plans and writes at once; `azsyncd holds` has what waits for you",
     "suggest": "choose accounts.username and adopt in the file; `azsyncd plan` shows what they do",
     "link": "resolve the conflict in Entra or in the product; the next round sees it",
     "unlink": "list the user under scope.users.exclude: azsyncd then keeps its hands off",

@@ -31,7 +31,7 @@ _CONNECT_TIMEOUT = 5.0
 _START_SECONDS = 5.0
 """How long a daemon may take from its lock to its socket."""
 _LOOK_AGAIN = 0.25
-_GOES_ON = frozenset({"sync", "reload"})
+_GOES_ON = frozenset({"apply", "sync", "reload"})
 """What the daemon does to its end although nobody waits any more."""
 _SCALAR = re.compile(
     r"""(?:"([^"\\]*)"|'([^']*)'|([^\s"'#&*!|>{}\[\],][^#{}\[\],]*?))\s*(?:#.*)?"""

@@ -17,7 +17,7 @@ import click
 
 from azsyncd.errors import AzsyncdError, ConfigError
 
-OK, FAILED, CHANGES, HELD = 0, 1, 2, 3
+OK, FAILED, CHANGES, HELD, MOVED = 0, 1, 2, 3, 4
 USAGE, CONFIG, INTERRUPTED, TERMINATED = 64, 78, 130, 143
 
 _COLOURS = {"+": "green", "~": "yellow", "-": "red", "!": "yellow"}

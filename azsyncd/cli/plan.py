@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +12,8 @@ import typer
 
 from azsyncd.cli.changes import COLUMNS, SIGNS, by_kind, examples, waiting_lines
 from azsyncd.cli.connect import Tell, ask, ask_daemon, is_running
-from azsyncd.cli.options import Config, Format, Full, Group, Target, User, config_of
+from azsyncd.cli.keeping import must_be_writable, write_private
+from azsyncd.cli.options import Config, Format, Full, Group, Target, User, config_of, file_named
 from azsyncd.cli.output import (
     CHANGES,
     FAILED,
@@ -26,8 +28,8 @@ from azsyncd.cli.output import (
     say_json,
     table,
 )
+from azsyncd.cli.privileges import stepping_down
 from azsyncd.cli.progress import shown_progress
-from azsyncd.errors import AzsyncdError
 from azsyncd.operations import PlanResult, TargetPlan
 
 _EXITS = {"nothing": OK, "changes": CHANGES, "withheld": HELD, "failed": FAILED}
@@ -41,24 +43,38 @@ def plan(
     group: Group = None,
     config: Config = None,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="Not yet available.", hidden=True)
+        Path | None,
+        typer.Option(
+            "--out", metavar="FILE", callback=file_named, help="Keep the plan for `azsyncd apply`."
+        ),
     ] = None,
     style: Format = "text",
 ) -> None:
     """Show what would be written, and why.
 
     Nothing is written to any product. With --config: what this file would do, also beside a
-    daemon that runs with another.
+    daemon that runs with another. With --out: the plan is kept, and `azsyncd apply` writes of it
+    what still holds then, and nothing else.
 
     Exit code: 0 nothing to do, 2 changes, 3 only withheld ones, 1 failed.
     """
-    if out is not None:
-        raise AzsyncdError("plan --out is not yet available", "use --format json > FILE to keep it")
     file = config_of(ctx, config)
+    if out is not None:
+        must_be_writable(out)
     with shown_progress() as tell:
         result = _planned(
-            file, config is not None, tell, target=target, full=full, user=user, group=group
+            file,
+            config is not None,
+            tell,
+            target=target,
+            full=full,
+            user=user,
+            group=group,
+            keep=True if out is not None else None,
         )
+    kept = result.pop("saved", None)
+    if out is not None and kept is not None:
+        write_private(out, kept)
     if style == "json":
         say_json(result)
     elif style == "csv":
@@ -66,6 +82,9 @@ def plan(
     else:
         for line in plan_lines(result):
             say(line)
+        if out is not None:
+            number = sum(len(each["changes"]) for each in (kept or {}).get("targets", ()))
+            say(f"{count(number, 'change')} kept: `azsyncd apply {out}` writes what still holds.")
     raise typer.Exit(_EXITS.get(result["outcome"], FAILED))
 
 
@@ -131,7 +150,9 @@ def _planned(file: Path, is_named: bool, tell: Tell | None, **asked: Any) -> Pla
 
             rehearsed: PlanResult = rehearse(file.absolute(), loaded, tell, **asked)
             return rehearsed
-    result: PlanResult = ask(file, "plan", tell=tell, **asked)
+    # Root lends itself to the state's owner and comes back: --out names a file of the caller's.
+    with nullcontext() if is_running(file) else stepping_down(file.absolute()):
+        result: PlanResult = ask(file, "plan", tell=tell, **asked)
     return result
 
 

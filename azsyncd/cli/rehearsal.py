@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from azsyncd.cli.connect import Tell, ask_daemon, here
+from azsyncd.cli.privileges import stepping_down
 from azsyncd.errors import AzsyncdError
 
 
@@ -35,7 +36,8 @@ def rehearse(config: Path, running: Path, tell: Tell | None, **arguments: Any) -
         owner = state.stat()
         for each in (file, folder):
             os.chown(each, owner.st_uid, owner.st_gid)
-        return here(file, "plan", arguments, tell)
+        with stepping_down(file):  # and back: what is kept of the plan is the caller's
+            return here(file, "plan", arguments, tell)
 
 
 @contextmanager

@@ -47,6 +47,14 @@ def give(db: Connection, t: int, now: float) -> None:
     targets.update(db, t, first_contact="consented")
 
 
+def give_in_part(db: Connection, t: int, now: float) -> None:
+    """Whoever applies a saved plan has seen what it would do: that is the consent. What is not in
+    it is under the guard from now on, like everything that comes later."""
+    if targets.get(db, t).first_contact != "done":
+        holds.close_standing(db, t, holds.FIRST_CONTACT, "approved", now)
+        targets.update(db, t, first_contact="done")
+
+
 def ask(db: Connection, t: int, now: float) -> None:
     """One hold with the counts, kept up to date while it waits."""
     counts = spill.counts(db, t)

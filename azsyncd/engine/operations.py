@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from azsyncd.clock import iso
-from azsyncd.engine import checkup, explaining
+from azsyncd.engine import applying, checkup, explaining
 from azsyncd.engine.figures import (
     budgets_of,
     history_row,
@@ -28,17 +28,20 @@ from azsyncd.engine.figures import (
 from azsyncd.engine.forgetting import forget
 from azsyncd.engine.reconcile import Reconcile
 from azsyncd.engine.running import Running
+from azsyncd.engine.saved import SavedTarget
 from azsyncd.engine.status import status_of
 from azsyncd.errors import AzsyncdError, SourceError, TargetError
 from azsyncd.model.changes import Kind
 from azsyncd.operations import (
     AlertTest,
+    ApplyResult,
     CheckLine,
     HoldRow,
     PlanResult,
     Progress,
     StatusResult,
     SyncResult,
+    TargetApply,
     TargetPlan,
     TargetSync,
     Tell,
@@ -233,17 +236,23 @@ class EngineOperations:
         full: bool = False,
         user: str | None = None,
         group: str | None = None,
+        keep: bool = False,
         tell: Tell | None = None,
     ) -> PlanResult:
-        """What would be written: the code of a run, on a copy of the state."""
+        """What would be written: the code of a run, on a copy of the state. `keep`: also as a
+        document that `apply` takes, in which every change carries its evidence."""
         chosen = self._chosen(target)
         await self._pull(crawl=full, tell=tell)
         only = await self._objects(user, group)
+        saved: list[dict[str, Any]] = []
         plans = [
-            await self._plan_of(name, reconcile, full, only, tell)
+            await self._plan_of(name, reconcile, full, only, tell, saved if keep else None)
             for name, reconcile in chosen.items()
         ]
-        return PlanResult(outcome=_plan_outcome(plans), targets=plans)
+        result = PlanResult(outcome=_plan_outcome(plans), targets=plans)
+        if keep:
+            result["saved"] = {**applying.header(self._running), "targets": saved}
+        return result
 
     async def rehearse(self, tell: Tell | None = None) -> PlanResult:
         """The plan as things stand, without a look at Entra: for a reload."""
@@ -278,6 +287,7 @@ class EngineOperations:
         full: bool,
         only: set[int] | None,
         tell: Tell | None,
+        saved: list[dict[str, Any]] | None = None,
     ) -> TargetPlan:
         try:
             await reconcile.look(anew=full, tell=tell)
@@ -290,6 +300,10 @@ class EngineOperations:
             draft = await twin.rehearse(tell)
             start = reconcile.window_start()
             wanted = {class_.value: count for class_, count in draft.tally.classes.items()}
+            if saved is not None:
+                saved.append(
+                    await store.read(lambda db: applying.saved_target(db, reconcile, only))
+                )
             return await store.read(
                 lambda db: _target_plan(db, self._running, reconcile, only, start, wanted)
             )
@@ -389,6 +403,31 @@ class EngineOperations:
             await self._running.clock.sleep(0.2)
             if state.step:
                 _told(tell, f"{reconcile.target.name}: {state.step}", state.done, state.total)
+
+    # apply --------------------------------------------------------------------------------------
+
+    async def apply(
+        self,
+        *,
+        plan: dict[str, Any],
+        by: str,
+        target: str | None = None,
+        tell: Tell | None = None,
+    ) -> ApplyResult:
+        """Send what still holds of a plan that was kept, each change on its own evidence."""
+        running = self._running
+        began = running.clock.monotonic()
+        saved = applying.checked(running, plan, target)
+        await self._pull(crawl=False, tell=tell)
+        chosen = [part for part in saved.targets if target in (None, part.name)]
+        results = await asyncio.gather(
+            *(self._apply_one(part, by, tell) for part in chosen if part.changes)
+        )
+        return applying.result_of(saved, list(results), running.clock.monotonic() - began)
+
+    async def _apply_one(self, part: SavedTarget, by: str, tell: Tell | None) -> TargetApply:
+        reconcile = self._running.reconciles.get(part.name)
+        return await applying.apply_one(self._running, part, reconcile, by, tell)
 
     # Decisions ----------------------------------------------------------------------------------
 

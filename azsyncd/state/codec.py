@@ -86,7 +86,8 @@ def side_to_dict(side: Account | TargetGroup | None) -> dict[str, Any] | None:
     return account_to_dict(side) if isinstance(side, Account) else group_to_dict(side)
 
 
-def _side_of(value: dict[str, Any] | None) -> Account | TargetGroup | None:
+def side_of(value: dict[str, Any] | None) -> Account | TargetGroup | None:
+    """The inverse of `side_to_dict`."""
     if value is None:
         return None
     return account_from_dict(value) if "username" in value else group_from_dict(value)
@@ -118,8 +119,8 @@ def change_of(text: str) -> Change:
         object_id=object_id,
         group_id=group_id,
         account_key=account_key,
-        before=_side_of(before),
-        after=_side_of(after),
+        before=side_of(before),
+        after=side_of(after),
         phase=Phase(phase),
         rank=rank,
     )

@@ -232,6 +232,14 @@ def edge_added(db: sqlite3.Connection, g: int, a: int) -> None:
         "INSERT INTO edge (g, a, ours) VALUES (?, ?, 1)"
         " ON CONFLICT (g, a) DO UPDATE SET ours = 1, removed = 0",
         (g, a),
+def edge_stands(db: sqlite3.Connection, g: int | None, a: int | None) -> str | None:
+    """`ours` or `foreign` if an account is shown as a direct member of a group, None if not."""
+    row = db.execute(
+        "SELECT ours FROM edge WHERE g IS ? AND a IS ? AND NOT removed", (g, a)
+    ).fetchone()
+    return None if row is None else "ours" if row["ours"] else "foreign"
+
+
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from azsyncd.model.changes import Change
@@ -164,6 +164,19 @@ def unheld(db: sqlite3.Connection, t: int, after: int, limit: int) -> list[Plann
         (t, after, limit),
     )
     return [_planned(row) for row in found]
+
+
+def of_objects(db: sqlite3.Connection, t: int, numbers: Iterable[int]) -> Iterator[Planned]:
+    """What is planned of these objects, held or not."""
+    for n in numbers:
+        for row in db.execute("SELECT * FROM planned WHERE t = ? AND n = ? ORDER BY seq", (t, n)):
+            yield _planned(row)
+
+
+def let_through(db: sqlite3.Connection, seqs: Iterable[int]) -> None:
+    """A person has seen these changes and says: send them. They spend no allowance."""
+    sql = "UPDATE planned SET held = NULL, free = 1 WHERE seq = ?"
+    db.executemany(sql, [(seq,) for seq in seqs])
 
 
 def renames(db: sqlite3.Connection, t: int) -> list[Planned]:

@@ -182,6 +182,14 @@ def make_due(db: sqlite3.Connection, t: int, n: int, now: float) -> None:
         )
 
 
+def make_due_again(db: sqlite3.Connection, t: int, n: int, now: float) -> None:
+    """An operator asks for an object: what was refused of it is tried again at once."""
+    db.execute(
+        "UPDATE waiting SET retry_at = ? WHERE t = ? AND n = ? AND retry_at IS NOT NULL",
+        (now, t, n),
+    )
+
+
 def make_all_due(db: sqlite3.Connection, t: int, now: float, reason: str | None = None) -> None:
     """An operator asks: whatever was refused is tried again at once."""
     db.execute(

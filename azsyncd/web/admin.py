@@ -21,7 +21,8 @@ from azsyncd.sockets import Peer, bind_unix, peer_of
 from azsyncd.web.events import Subscribe, serve_events
 from azsyncd.web.operations import Asked, WrongArguments, body_of, error_line, stream
 
-_BIGGEST_BODY = 4 * 1024 * 1024
+_BIGGEST_BODY = 512 * 1024 * 1024
+"""A saved plan of some hundred thousand changes; only whom the socket lets in can send it."""
 _SHUTDOWN = 2.0
 """Seconds that open requests get when the daemon stops."""
 

@@ -30,7 +30,9 @@ _log = structlog.get_logger(__name__)
 _SUPPLIED = frozenset({"self", "tell", "by"})
 """Parameters that the server fills in."""
 
-_FINISH = frozenset({"approve", "reject", "release", "pause", "resume", "reload", "sync", "backup"})
+_FINISH = frozenset(
+    {"apply", "approve", "reject", "release", "pause", "resume", "reload", "sync", "backup"}
+)
 """What was asked for is done even if the caller hangs up; other operations stop with her."""
 
 _TELL_EVERY = 0.1

@@ -14,7 +14,7 @@ PROMISED = (
     *("approve", "reject", "release", "pause", "resume", "reload", "subscriptions", "backup"),
     *("alerts", "config", "demo", "forget", "version"),
 )
-COMING = ("apply", "suggest", "link", "unlink", "target")
+COMING = ("suggest", "link", "unlink", "target")
 
 
 @pytest.mark.parametrize("command", PROMISED)
@@ -35,13 +35,6 @@ def test_a_command_of_the_next_version_says_so(azsyncd: Azsyncd, command: str) -
         assert said.err.startswith(f"azsyncd: `azsyncd {command}` is not yet available — ")
         assert said.err.count("\n") == 1
     assert f"\n  {command} " not in azsyncd("--help").out
-
-
-def test_plan_out_is_not_yet_there(azsyncd: Azsyncd) -> None:
-    """It is refused, not ignored."""
-    said = azsyncd("plan", "--out", "plan.json")
-    assert (said.code, said.out) == (1, "")
-    assert "plan --out is not yet available" in said.err
 
 
 WRONG = [
