@@ -63,6 +63,7 @@ async def offline(path: Path) -> AsyncIterator[EngineOperations]:
     try:
         running = await Running.build(loaded, store, SystemClock(), Metrics(__version__), Events())
         try:
+            await running.notice_copy()
             yield EngineOperations(lambda: running, live=False)
         finally:
             await running.watch.audit.finish(if_written=True)
@@ -119,6 +120,7 @@ class Daemon:
         running = self.running
         try:
             changed = await running.config_changed()
+            await running.notice_copy()
             operations = EngineOperations(
                 lambda: self.running,
                 live=True,

@@ -7,7 +7,7 @@ the plan's revision and is planned as a slice before anything else is sent (rule
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from azsyncd.engine.planning import Planning, batched
 from azsyncd.engine.recording import Draft
@@ -21,10 +21,17 @@ Step = Callable[[str, int, int | None], None]
 class Drafting:
     """The plans of one target."""
 
-    def __init__(self, planning: Planning, store: Store, window_start: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        planning: Planning,
+        store: Store,
+        window_start: Callable[[], float],
+        claimed: Callable[[Step], Awaitable[None]],
+    ) -> None:
         self._planning = planning
         self._store = store
         self._window_start = window_start
+        self._claimed = claimed
         self._t = planning.t
 
     async def everything(self, revision: int, step: Step) -> Draft:
@@ -38,6 +45,7 @@ class Drafting:
         for batch in batched(users):
             await self._store.write(lambda db, b=batch: self._claims(db, b))  # type: ignore[misc]
             step("planning", 0, len(users))
+        await self._claimed(step)  # who wants what is known: whose accounts are these?
         done = 0
         for batch in batched(users):
             await self._store.write(lambda db, b=batch: self._users(db, draft, b))  # type: ignore[misc]

@@ -46,7 +46,7 @@ from azsyncd.model.accounts import fold
 from azsyncd.model.subscriptions import Kept
 from azsyncd.plan.policy import GuardClass, Policy
 from azsyncd.state import journal, mirror, questions, subscriptions, targets
-from azsyncd.state.store import Connection, Store, get_meta, set_meta
+from azsyncd.state.store import COPIED, Connection, Store, get_meta, set_meta
 from azsyncd.targets.base import Target
 from azsyncd.targets.connect import SignIn, connect
 
@@ -93,6 +93,7 @@ class Running:
         self._targets: list[Target] = []
         self._signed_in: dict[str, str] = {}
         self._full_left: set[str] = set()
+        self._is_copy = False
         self._supervisor = Supervisor(clock, lambda error: self.fatal(error))
         self._asides: set[asyncio.Future[None]] = set()
         self._watch: Watch | None = None
@@ -265,7 +266,7 @@ class Running:
                 concurrency=settings.limits.concurrency,
                 signed_in_as=self.signed_in_as,
                 signs_in_as=self._signs_in_as,
-                mirror_revision=lambda: self.pull.state.revision,
+                mirror_revision=self._mirror_revision,
             )
             reconcile.on_write(self._observer(name))
             self.reconciles[name] = reconcile
@@ -349,6 +350,32 @@ class Running:
         elif error is not None:
             log.error("task.failed", task="aside", exc_info=error)
 
+    # A backup that was put back -------------------------------------------------------------------
+
+    async def notice_copy(self) -> None:
+        """The state may be a backup, older than Entra and the products: nothing is planned before
+        Entra was read once, and each product is read as a whole first."""
+
+        def look(db: Connection) -> bool:
+            copied = bool(get_meta(db, COPIED, 0))
+            if copied:
+                targets.all_due(db)
+            return copied
+
+        self._is_copy = await self.store.write(look)
+        if self._is_copy:
+            log.warning("state.restored", hint="everything is read before anything is written")
+
+    def _mirror_revision(self) -> int:
+        return 0 if self._is_copy else self.pull.state.revision
+
+    def _caught_up(self) -> None:
+        """Entra was read since the backup was put back."""
+        if self._is_copy:
+            self._is_copy = False
+            self._aside(self.store.write(lambda db: set_meta(db, COPIED, 0)))
+            self._advanced(self.pull.state.revision, self.clock.monotonic())
+
     # What happens -------------------------------------------------------------------------------
 
     def accept(self, body: bytes) -> None:
@@ -369,6 +396,7 @@ class Running:
             reconcile.advanced(revision, seen_at)
 
     def _round_closed(self, trigger: str, seconds: float, changed: int) -> None:
+        self._caught_up()
         reason = trigger.partition("+")[0]
         self.metrics.round_seconds.labels(reason).observe(seconds)
         self.metrics.last_round_timestamp_seconds.set(self.clock.now())
@@ -378,6 +406,7 @@ class Running:
     def _crawl_closed(self, plausible: bool) -> None:
         """A full sync goes on with a fresh read and a full plan of every target."""
         self._full_left = set(self.reconciles)
+        self._caught_up()
         outcome = "success" if plausible else "failure"
         self.metrics.full_sync_timestamp_seconds.labels(outcome).set(self.clock.now())
         self._aside(self._full_everywhere())

@@ -113,6 +113,9 @@ class Writes:
         assert isinstance(seen, Account)
         assert now.object_id is not None
         n, t, object_id = planned.item.n, self._t, now.object_id
+        # What carried our mark when it was planned was hers before (the state was lost).
+        known = seen.mark is not None and seen.mark.instance == self._instance
+        origin = Origin.CREATED if known and _same(seen.mark, object_id) else Origin.ADOPTED
         standing = await self._target.read_account(seen)
         if standing is None:
             raise NotFound(f"the account {seen.username!r} is gone", reason=Withheld.CONFLICT)
@@ -120,20 +123,20 @@ class Writes:
         mark = found.mark
         owner = await self._store.read(lambda db: links.owner_of(db, t, found.key))
         ours = mark is not None and mark.instance == self._instance
-        if mark is not None and not (ours and mark.object_id in (object_id, owner)):
+        if mark is not None and not (ours and (_same(mark, object_id) or _same(mark, owner))):
             await self._store.write(lambda db: targets.put_account(db, t, found))
             raise ChangeRejected(
                 f"the account {seen.username!r} carries the mark of {mark.instance!r}",
                 "two azsyncd write to this product",
                 reason=Withheld.NOT_OWNED,
             )
-        if (mark is None or mark.object_id != object_id) and self._capabilities.has_marks:
+        if not _same(mark, object_id) and self._capabilities.has_marks:
             await self._target.mark_account(found, Mark(self._instance, object_id))
             found = replace(found, mark=Mark(self._instance, object_id))
 
         def record(db: Connection) -> None:
             a = targets.put_account(db, t, found)
-            links.settle_account(db, t, n, a, Origin.ADOPTED, found)
+            links.settle_account(db, t, n, a, origin, found)
 
         return record
 
@@ -273,6 +276,10 @@ class Writes:
             facts.wake_claimants(db, t, "group", name, moment)
 
         return record
+
+
+def _same(mark: Mark | None, object_id: str | None) -> bool:
+    return mark is not None and object_id is not None and fold(mark.object_id) == fold(object_id)
 
 
 def _present(now: Standing) -> Account:

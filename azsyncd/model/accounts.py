@@ -91,6 +91,7 @@ class Capabilities:
     shows_email: bool = True
     has_attributes: bool = False
     has_marks: bool = False
+    lists_marks: bool = True  # False: a mark is a question of its own
     nests_groups: bool = False
     members_per_call: int = 1
     admin_groups: frozenset[str] = frozenset()  # names, casefolded: protected (rule 24)

@@ -42,13 +42,14 @@ class NameFacts:
 
     `rivals`: other unlinked objects that want the same username. `mail_rivals`: other unlinked
     objects that want the same address. `under_name`: who has the username. `under_mail`: all who
-    have the address.
+    have the address. `under_mark`: all that carry a mark for this very object.
     """
 
     rivals: tuple[ObjectId, ...] = ()
     mail_rivals: tuple[ObjectId, ...] = ()
     under_name: Standing | None = None
     under_mail: tuple[Standing, ...] = ()
+    under_mark: tuple[Standing, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 wanted name   address       →  match
 ───────────   ───────────      ────────────────────────────────────────────────────────────────
-our mark      any              take it over again: a database was lost
+any           any              our mark for her: hers, whatever it is called (a database was lost)
 an administrator's             protected: never adopted (rule 20)
 nobody's      (as adopt asks)  adopt
 nobody's      adopt: never     conflict: somebody else's account has the name
@@ -52,9 +52,16 @@ def match(user: User, wanted: Account, names: NameFacts, desk: Desk) -> Matched:
     """Decide for a user without a link."""
     if why := desk.protects_user(wanted.username):
         return Matched(Match.NONE, withheld=Withheld.PROTECTED, why=f"{wanted.username}: {why}")
-    ours = _ours(user, names, desk)
-    if ours is not None:
-        return Matched(Match.ADOPT, ours)
+    ours = marked_ours(user, names, desk)
+    if len(ours) > 1:
+        called = ", ".join(each.account.username for each in ours[:3])
+        return Matched(
+            Match.NONE,
+            why=f"{len(ours)} accounts carry our mark for her ({called})",
+            hint="azsyncd link WHO ACCOUNT --target NAME says which one is hers",
+        )
+    if ours:
+        return Matched(Match.ADOPT, ours[0])
     if names.rivals:
         others = ", ".join(names.rivals[:3])
         return Matched(
@@ -79,15 +86,23 @@ def match(user: User, wanted: Account, names: NameFacts, desk: Desk) -> Matched:
     return _occupied(wanted, "and adopt is never")
 
 
-def _ours(user: User, names: NameFacts, desk: Desk) -> Standing | None:
-    """An account with our mark for this very object: no policy is needed to know it again."""
-    standings = (names.under_name, *names.under_mail)
+def marked_ours(user: User, names: NameFacts, desk: Desk) -> tuple[Standing, ...]:
+    """The accounts that nobody has and that carry our mark for this very object: no policy is
+    needed to know them again."""
+    standings = (*names.under_mark, names.under_name, *names.under_mail)
+    found: dict[str, Standing] = {}
     for standing in standings:
-        if standing is not None and standing.owner is None and standing.account.mark is not None:
-            mark = standing.account.mark
-            if mark.instance == desk.instance and mark.object_id == user.id:
-                return standing
-    return None
+        if standing is not None and standing.owner is None and is_marked(standing, user, desk):
+            found.setdefault(standing.account.key or standing.account.username, standing)
+    return tuple(found.values())
+
+
+def is_marked(standing: Standing, user: User, desk: Desk) -> bool:
+    """Whether an account carries the mark of this instance for this user."""
+    mark = standing.account.mark
+    if mark is None or mark.instance != desk.instance:
+        return False
+    return fold(mark.object_id) == fold(user.id)
 
 
 def _by_mail(user: User, wanted: Account, names: NameFacts, desk: Desk) -> Matched:

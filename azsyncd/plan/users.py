@@ -28,8 +28,8 @@ from azsyncd.model.identities import ObjectId
 from azsyncd.model.links import AccountLink, LinkState, Origin
 from azsyncd.plan import edges
 from azsyncd.plan.desk import Desk
-from azsyncd.plan.facts import UserFacts
-from azsyncd.plan.matching import Match, Matched, match
+from azsyncd.plan.facts import Standing, UserFacts
+from azsyncd.plan.matching import Match, Matched, is_marked, marked_ours, match
 from azsyncd.plan.wishes import Kind as WishKind
 from azsyncd.plan.wishes import Wish, wish_for
 
@@ -61,7 +61,9 @@ def plan_user(facts: UserFacts, desk: Desk, wish: Wish | None = None) -> UserPla
     if wish.kind is WishKind.UNDECIDED:
         return _undecided(facts, wish, desk)
     if wish.kind is WishKind.GONE:
-        return _leaver(facts, facts.link, wish, desk) if facts.link else UserPlan(leaver=True)
+        return (
+            _leaver(facts, facts.link, wish, desk) if facts.link else _stranded(facts, wish, desk)
+        )
     wanted = wish.account
     assert wanted is not None
     if facts.link is None:
@@ -157,7 +159,7 @@ def _adopt(facts: UserFacts, wanted: Account, found: Matched, desk: Desk) -> Use
     rehired = found.match is Match.REHIRE
     link = AccountLink(
         object_id=facts.user.id,
-        origin=facts.link.origin if facts.link else Origin.ADOPTED,
+        origin=facts.link.origin if facts.link else _origin(standing, facts, desk),
         state=LinkState.LIVE,
         key=account.key,
         written=account,
@@ -174,6 +176,40 @@ def _adopt(facts: UserFacts, wanted: Account, found: Matched, desk: Desk) -> Use
         changes=(adopt, *rest.changes),
         takes_over=standing.owner if rehired else None,
     )
+
+
+def _origin(standing: Standing, facts: UserFacts, desk: Desk) -> Origin:
+    """Who carries our mark for her was hers before: it follows her name again."""
+    return Origin.CREATED if is_marked(standing, facts.user, desk) else Origin.ADOPTED
+
+
+def _stranded(facts: UserFacts, wish: Wish, desk: Desk) -> UserPlan:
+    """A leaver without a link. If an account carries our mark for her, a database was lost: whom
+    Entra says to be deleted is shut out; who is merely out of scope is left to a person, for it
+    may be another azsyncd of our name whose scope she is in."""
+    nothing = UserPlan(leaver=True)
+    ours = [each for each in marked_ours(facts.user, facts.names, desk) if each.account.active]
+    if len(ours) != 1 or desk.protects_user(ours[0].account.username) or ours[0].administers:
+        return nothing
+    account = ours[0].account
+    if wish.reason is not Reason.DELETED:
+        detail = f"the account {account.username!r} carries our mark for her, and {wish.why}"
+        hint = "azsyncd link WHO ACCOUNT --target NAME makes a leaver of her; or deactivate it"
+        waiting = _wait(facts, Withheld.NOT_OWNED, detail, hint)
+        return UserPlan(waiting=(waiting,), leaver=True)
+    link = AccountLink(
+        object_id=facts.user.id,
+        origin=Origin.CREATED,
+        state=LinkState.LIVE,
+        key=account.key,
+        written=account,
+    )
+    known = replace(facts, link=link, account=account, edges=ours[0].edges)
+    rest = _leaver(known, link, wish, desk)
+    first = min((change.phase for change in rest.changes), default=Phase.ACCOUNTS)
+    phase = min(first, Phase.ACCOUNTS)
+    adopt = _change(facts, Kind.ADOPT, Reason.ADOPTED, phase, account, account, rank=-1)
+    return replace(rest, changes=(adopt, *rest.changes))
 
 
 # With a link ------------------------------------------------------------------------------------

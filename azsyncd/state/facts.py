@@ -176,6 +176,9 @@ def user_facts(
         have = fold(account.username) if account else None
         if have != fold(wanted.username):
             names = name_facts(db, t, base.n, wanted, admin_groups)
+    if account is None:
+        marked = _standings(db, t, "marked_for", fold(base.user.id), base.n, admin_groups)
+        names = replace(names, under_mark=tuple(marked))
     return UserFacts(
         user=base.user,
         groups=base.groups,

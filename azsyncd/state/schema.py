@@ -123,8 +123,12 @@ CREATE TABLE account (
     active    INTEGER NOT NULL DEFAULT 1,
     body      TEXT NOT NULL,
     inventory INTEGER NOT NULL DEFAULT 0,
+    marked_for TEXT,                           -- the object id of its ownership mark
+    marked_by  TEXT,                           -- and the instance that left it
+    mark_read  INTEGER NOT NULL DEFAULT 0,     -- asked for, where the listing does not show it
     UNIQUE (t, key)
 );
+CREATE INDEX account_mark ON account (t, marked_for) WHERE marked_for IS NOT NULL;
 CREATE INDEX account_name ON account (t, name);
 CREATE INDEX account_mail ON account (t, mail);
 

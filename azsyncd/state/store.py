@@ -17,6 +17,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -29,6 +30,8 @@ T = TypeVar("T")
 Connection = sqlite3.Connection
 Row = sqlite3.Row
 BUSY_SECONDS = 10.0
+COPIED = "copied"
+"""Remembered in a copy: that it is one, and may be older than what it describes."""
 
 
 class Runner(Protocol):
@@ -142,7 +145,8 @@ class Store:
                 raise _state_error(self.path, error) from error
 
     async def backup(self, file: Path) -> int:
-        """Write a consistent copy while running, never over an existing file; returns its size."""
+        """Write a consistent copy while running, never over an existing file; returns its size.
+        The copy knows that it is one: whoever is started on it looks at the world first."""
         if file.exists():
             raise StateError(f"{file} exists already", "name a new file")
         partial = file.with_name(file.name + ".partial")
@@ -150,6 +154,8 @@ class Store:
         def copy(db: sqlite3.Connection) -> None:
             partial.unlink(missing_ok=True)
             db.execute("VACUUM INTO ?", (str(partial),))
+            with closing(sqlite3.connect(partial)) as copied, copied:
+                set_meta(copied, COPIED, 1)
 
         try:
             async with self._reading:

@@ -89,23 +89,26 @@ def put_account(db: sqlite3.Connection, t: int, account: Account, inventory: int
     body["key"] = key
     if old is not None and "mark" not in body and (mark := codec.load(old["body"]).get("mark")):
         body["mark"] = mark
+    marked_by, marked_for = body.get("mark") or (None, None)
     values = (
         fold(account.username),
         fold(account.email) if account.email else None,
         int(account.active is not False),
         codec.dump(body),
+        marked_by,
+        fold(marked_for) if marked_for else None,
     )
     if old is not None:
         db.execute(
             "UPDATE account SET name = ?, mail = ?, active = ?, body = ?,"
-            " inventory = max(inventory, ?)"
+            " marked_by = ?, marked_for = ?, inventory = max(inventory, ?)"
             " WHERE a = ?",
             (*values, inventory, old["a"]),
         )
         return int(old["a"])
     cursor = db.execute(
-        "INSERT INTO account (name, mail, active, body, inventory, t, key)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO account (name, mail, active, body, marked_by, marked_for, inventory, t, key)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (*values, inventory, t, key),
     )
     return int(cursor.lastrowid or 0)

@@ -120,7 +120,8 @@ class Memory:
     async def accounts(self) -> AsyncIterator[Account]:
         await self._around("accounts")
         for account in list(self.held.values()):
-            yield self._visible(account)
+            seen = self._visible(account)
+            yield seen if self.capabilities.lists_marks else replace(seen, mark=None)
 
     async def groups(self) -> AsyncIterator[TargetGroup]:
         await self._around("groups")

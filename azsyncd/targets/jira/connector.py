@@ -62,6 +62,7 @@ class Jira(Writing):
             lists_all_accounts=lists,
             has_attributes=self._has_marks,
             has_marks=self._has_marks,
+            lists_marks=False,
             admin_groups=admin_groups,
             licence_groups=_licence_groups(roles) - admin_groups,
             seats=tuple(_seats(role) for role in roles),

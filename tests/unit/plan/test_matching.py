@@ -150,3 +150,22 @@ def test_rule_18_what_stands_there_is_ours_by_its_mark_or_by_all_that_was_sent(
     found: Account, ours: bool
 ) -> None:
     assert is_ours(HERS, found, ANA_ID, INSTANCE) is ours
+
+
+def test_a_mark_counts_whatever_the_account_is_called() -> None:
+    marked = Standing(replace(HERS, username="old", email="old@x.org", mark=MINE))
+    free = Standing(replace(HERS, key="A2"))
+    for adopt in ("never", "username", "email", "username_and_email"):
+        names = NameFacts(under_mark=(marked,), under_name=free, rivals=(BEN_ID,))
+        told = match(user(), HERS, names, desk(policy(accounts={"adopt": adopt})))
+        assert (told.match, told.standing) == (Match.ADOPT, marked)
+
+
+def test_a_mark_on_two_accounts_is_never_guessed_about() -> None:
+    marked = tuple(Standing(replace(HERS, key=key, mark=MINE)) for key in ("A1", "A2"))
+    assert found(NameFacts(under_mark=marked)) == (Match.NONE, "conflict")
+
+
+def test_rule_20_a_mark_of_another_instance_makes_nobody_ours() -> None:
+    marked = Standing(replace(HERS, username="old", mark=Mark("another", ANA_ID)))
+    assert found(NameFacts(under_mark=(marked,)))[0] is Match.CREATE

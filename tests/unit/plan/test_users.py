@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from azsyncd.model.accounts import Account, Capabilities
+from azsyncd.model.accounts import Account, Capabilities, Mark
 from azsyncd.model.changes import Kind, Phase
-from azsyncd.model.identities import Presence
+from azsyncd.model.identities import ObjectId, Presence, User
 from azsyncd.model.links import LinkState, Origin
-from azsyncd.plan.facts import NameFacts, Standing
+from azsyncd.plan.facts import NameFacts, Standing, UserFacts
 from azsyncd.plan.policy import Stage
 from azsyncd.plan.users import plan_user
 from azsyncd.targets.memory import ABLE
@@ -19,8 +19,10 @@ from .making import (
     CROWD,
     DAY,
     HERS,
+    INSTANCE,
     JIRA,
     NOW,
+    STAFF,
     desk,
     facts,
     left,
@@ -461,3 +463,34 @@ def test_rule_16_a_name_that_is_wanted_or_taken_is_no_rename(
 
 def test_the_plan_names_the_object() -> None:
     assert {change.object_id for change in plan_user(facts(None, JIRA), desk()).changes} == {ANA_ID}
+
+
+# Lost databases ---------------------------------------------------------------------------------
+
+MARKED = Standing(replace(HERS, username="old@x.org", mark=Mark(INSTANCE, ANA_ID)))
+
+
+def by_mark(
+    who: User | None = None, *, above: frozenset[ObjectId] = frozenset({STAFF})
+) -> UserFacts:
+    names = NameFacts(under_mark=(MARKED,))
+    return facts(who, names=names, above=above, direct=above)
+
+
+def test_an_account_with_our_mark_is_taken_up_again_and_renamed() -> None:
+    assert planned(by_mark())[:2] == ["adopt adopted", "rename changed"]
+
+
+def test_whom_entra_has_disabled_meanwhile_is_taken_up_and_shut_out() -> None:
+    told = planned(by_mark(user(accountEnabled=False)))
+    assert "deactivate disabled" in told and "adopt adopted" in told
+
+
+def test_whom_entra_has_deleted_meanwhile_is_taken_up_and_shut_out() -> None:
+    gone = replace(user(), presence=Presence.SOFT_DELETED)
+    assert planned(by_mark(gone)) == ["adopt adopted", "deactivate deleted"]
+
+
+def test_who_is_merely_out_of_scope_is_left_to_a_person() -> None:
+    """It may be another azsyncd of our name, whose scope she is in."""
+    assert planned(by_mark(above=frozenset())) == ["? - not_owned"]

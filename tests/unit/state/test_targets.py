@@ -12,7 +12,7 @@ from azsyncd.model.accounts import Account, Mark, TargetGroup
 from azsyncd.model.changes import Change, Kind, Phase, Reason, Waiting, Withheld
 from azsyncd.model.identities import ObjectId
 from azsyncd.model.links import LinkState, Origin
-from azsyncd.state import facts, holds, links, mirror, targets, waiting
+from azsyncd.state import facts, holds, links, marks, mirror, targets, waiting
 
 from .making import NOW, crawl, database, give, give_group, group, n, round_, target, user
 
@@ -343,3 +343,49 @@ def test_members_who_waited_for_their_group_go_in_when_it_stands(db: sqlite3.Con
     assert facts.slice_since(db, t, 9, NOW).users == set()
     give_group(db, t, "g1")
     assert facts.slice_since(db, t, 9, NOW).users == {n(db, "u1")}
+
+
+# Ownership marks --------------------------------------------------------------------------------
+
+
+def marked(db: sqlite3.Connection, t: int, name: str, owner: str, instance: str = "me") -> int:
+    account = Account(username=name, key=name, mark=Mark(instance, owner))
+    return targets.put_account(db, t, account)
+
+
+def test_accounts_are_found_by_the_mark_that_they_carry(db: sqlite3.Connection) -> None:
+    t = target(db)
+    marked(db, t, "old-name", "U1")
+    marked(db, t, "else", "u2", "other")
+    # A listing that does not show the mark does not take it away.
+    targets.put_account(db, t, Account(username="old-name-2", key="old-name"), 1)
+    base = next(facts.bases(db, [n(db, "u1")]))
+    known = facts.user_facts(db, t, base, Account(username="u1@x.org"), ())
+    assert [each.account.username for each in known.names.under_mark] == ["old-name-2"]
+    assert facts.user_facts(db, t, base, None, ()).names.under_mark == known.names.under_mark
+    assert marks.by_others(db, t, "me") == {"other": 1}
+    assert marks.any_ours(db, t, "me") and not marks.any_ours(db, t, "another")
+
+
+@pytest.mark.parametrize(
+    ("adopt", "asked"),
+    [
+        ("username", {"mail"}),
+        ("email", {"name"}),
+        ("username_and_email", {"mail", "name"}),
+        ("never", {"both", "mail", "name"}),
+    ],
+)
+def test_only_those_are_asked_whom_adopt_would_leave_alone(
+    db: sqlite3.Connection, adopt: str, asked: set[str]
+) -> None:
+    """u1's name is free; u2's stands with another address, u3's with hers."""
+    t = target(db)
+    for id_, name in (("u1", "free"), ("u2", "name"), ("u3", "both")):
+        facts.claim(db, t, n(db, id_), {"username": name, "email": f"{id_}@x.org"})
+    for name, mail in (("mail", "u1@x.org"), ("name", "else@x.org"), ("both", "u3@x.org")):
+        targets.put_account(db, t, Account(username=name, email=mail, key=name))
+    found = marks.to_ask(db, t, adopt)
+    assert {account.username for _, account in found} == asked
+    marks.asked(db, t, [(a, None) for a, _ in found])
+    assert marks.to_ask(db, t, adopt) == []
