@@ -28,6 +28,7 @@ from azsyncd.engine.marking import ask_for_marks, refuse_second
 from azsyncd.engine.pending import settle_pending
 from azsyncd.engine.planning import Planning
 from azsyncd.engine.recording import Draft
+from azsyncd.engine.saved import Chosen
 from azsyncd.engine.steady import Steady
 from azsyncd.errors import TargetError, TargetRefused
 from azsyncd.model.accounts import Capabilities
@@ -35,7 +36,7 @@ from azsyncd.model.changes import Change, Withheld
 from azsyncd.operations import Progress, Tell
 from azsyncd.plan.desk import spared
 from azsyncd.plan.policy import Mode, Policy
-from azsyncd.state import facts, holds, links, spill, targets
+from azsyncd.state import facts, holds, links, spill, targets, waiting
 from azsyncd.state.spill import Planned
 from azsyncd.state.store import Connection, Store, get_meta, set_meta
 from azsyncd.targets.base import Target
@@ -262,6 +263,75 @@ class Reconcile:
             self.state.reached = row.revision
         return await self._work(row.revision, due, cause, consent, tell)
 
+    async def carry_out(
+        self, chosen: Chosen, *, cause: str, tell: Tell | None = None
+    ) -> tuple[Report, Chosen]:
+        """Send what still holds of a saved plan, and nothing else: everything is read and planned
+        anew, and each change is compared with its evidence before it goes, again whenever the
+        mirror moves on. It is the consent to a first contact, and to what `manual` keeps back
+        (rules 26, 37 and 40). Raises TargetError."""
+        async with self._busy:
+            self._interrupt = False
+            try:
+                return await self._carry_out(chosen, cause, tell), chosen
+            except _LeftOff:
+                return Report(stopped="asked"), chosen
+            finally:
+                self.state.step = ""
+
+    async def _carry_out(self, chosen: Chosen, cause: str, tell: Tell | None) -> Report:
+        row = await self._store.read(lambda db: targets.get(db, self.t))
+        if self.policy.mode is Mode.REPORT:
+            return Report(stopped="report")
+        if self._paused(row):
+            self._well("paused")
+            return Report(stopped="paused")
+        if self._mirror_revision() == 0:
+            return Report(stopped="no_mirror")
+        now = self._clock.now()
+
+        def begin(db: Connection) -> None:
+            spill.clear(db, self.t)
+            # Whatever of the plan is not sent is owed by nothing but this, should we die.
+            targets.update(db, self.t, full_due=1)
+            for n in chosen.numbers(db):
+                waiting.make_due_again(db, self.t, n, now)
+
+        await self.prepare(anew=True)
+        await settle_pending(self.target, self.t, self._store, self._clock, self._instance)
+        await self.take_inventory(tell)
+        await self._store.write(begin)
+        self._drafted.clear()
+        draft = await self._draft(row.revision, True, tell)
+        run = await self._store.write(_next_run)
+        await self._store.write(lambda db: consents.give_in_part(db, self.t, now))
+        await self._store.write(chosen.choose)
+        apply = self._apply(run, cause, chosen.observe)
+        step, total = self._step(tell), len(chosen.wanted)
+        answered = 0
+
+        def progress(count: int) -> None:
+            nonlocal answered
+            answered += count
+            step("writing", answered, max(total, answered))
+
+        step("writing", 0, total)
+        upto = draft.upto
+        while (stopped := await apply.send(upto, progress)) is Stopped.NEWER:
+            newer = await self._draft(upto, False, None)
+            await self._store.write(chosen.choose)
+            upto = newer.upto
+        done, failed = apply.tally.done, list(apply.tally.failed)
+        await self._store.write(lambda db: spill.clear(db, self.t))
+        if stopped is Stopped.ASKED:
+            return Report(done, failed, 0, "asked", run)
+        if chosen.others <= 0 and not chosen.moved and not failed:
+            await self._advance(upto, full=True)
+        self._well("idle")
+        if done:
+            log.info("run.completed", target=self.target.name, run=run, **done)
+        return Report(done, failed, 0, "", run)
+
     async def look(self, *, anew: bool = False, tell: Tell | None = None) -> None:
         """Probe, and read what stands there if that never happened, or `anew`. Nothing is written
         there. Raises TargetError."""
@@ -425,8 +495,17 @@ class Reconcile:
             log.info("run.completed", target=self.target.name, run=run, **done)
         return Report(done, failed, held, "", run)
 
-    def _apply(self, run: str, cause: str) -> Apply:
+    def _apply(
+        self, run: str, cause: str, also: Callable[[Planned, str], None] | None = None
+    ) -> Apply:
+        """`also`: who else is told of each answer."""
         assert self.capabilities is not None
+
+        def observe(planned: Planned, outcome: str) -> None:
+            self._observed(planned, outcome)
+            if also is not None:
+                also(planned, outcome)
+
         return Apply(
             self.target,
             self.t,
@@ -440,7 +519,7 @@ class Reconcile:
             concurrency=self._concurrency,
             current=self._mirror_revision,
             stopping=self._asked,
-            observe=self._observed,
+            observe=observe,
         )
 
     async def _draft(self, since: int, full: bool, tell: Tell | None) -> Draft:
@@ -491,7 +570,9 @@ class Reconcile:
             if not consents.meets(db, self.t):
                 return "go"
             state = targets.get(db, self.t).first_contact
-            if state == "consented" or (consent and state != "rejected"):
+            # `manual` is written by apply and approve alone (rule 40), whoever asks for a sync.
+            asked = consent and self.policy.mode is not Mode.MANUAL
+            if state == "consented" or (asked and state != "rejected"):
                 consents.give(db, self.t, now)
                 return "go"
             consents.ask(db, self.t, now)
