@@ -27,7 +27,7 @@ from azsyncd.config import Config, Loaded, load
 from azsyncd.engine.events import Events
 from azsyncd.engine.operations import EngineOperations
 from azsyncd.engine.running import Running, covers, selection_of
-from azsyncd.errors import AzsyncdError, ConfigError, Problem, StateError
+from azsyncd.errors import AzsyncdError, ConfigError, Problem, StateError, StateInUse
 from azsyncd.metrics import CONTENT_TYPE, Metrics
 from azsyncd.state.store import Store, open_store
 from azsyncd.web.admin import Admin, serve_admin, serve_metrics
@@ -35,6 +35,9 @@ from azsyncd.web.listen import listen
 from azsyncd.web.public import public_app
 
 log = structlog.get_logger()
+
+PATIENCE_SECONDS = 5.0
+"""How long a start waits for a state that somebody else has open."""
 
 NOTIFICATIONS = "notifications"
 """The FileDescriptorName of the socket unit."""
@@ -104,7 +107,7 @@ class Daemon:
         self._listen_to_signals()
         loaded = await asyncio.to_thread(load, self._path)
         self._configure_logs(loaded.config)
-        store = await open_store(Path(loaded.config.state.path))
+        store = await self._open_state(Path(loaded.config.state.path))
         try:
             await self._live(loaded, store)
         finally:
@@ -114,6 +117,17 @@ class Daemon:
             raise self._failed
         log.info("daemon.stopped")
         return 0 if self._failed is None else 1
+
+    async def _open_state(self, path: Path) -> Store:
+        """A command that works by itself has the state for a moment; another daemon keeps it."""
+        deadline = self._clock.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                return await open_store(path)
+            except StateInUse:
+                if self._clock.monotonic() >= deadline or self._ending.is_set():
+                    raise
+            await self._clock.sleep(0.2)
 
     async def _live(self, loaded: Loaded, store: Store) -> None:
         self._running = await self._build(loaded, store)
@@ -358,8 +372,10 @@ class Daemon:
     async def _open(self, name: str, config: Config) -> AsyncExitStack:
         stack = AsyncExitStack()
         if name == "admin":
-            runner = await serve_admin(self._admin, Path(config.admin.socket))
+            path = Path(config.admin.socket)
+            runner = await serve_admin(self._admin, path)
             stack.push_async_callback(runner.cleanup)
+            stack.callback(path.unlink, missing_ok=True)  # first: nobody comes in any more
         elif name == "metrics":
             host, _, port = str(config.admin.metrics).rpartition(":")
             runner = await serve_metrics(

@@ -61,6 +61,10 @@ class StateError(AzsyncdError):
     """The database cannot be used as it is; it was left untouched."""
 
 
+class StateInUse(StateError):
+    """Another process has it open: a daemon, or a command that works without one."""
+
+
 class SourceError(AzsyncdError):
     """Reading Entra failed."""
 

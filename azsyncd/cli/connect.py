@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from azsyncd.cli.output import TERMINATED, warn
-from azsyncd.errors import AzsyncdError, ConfigError, Problem, StateError
+from azsyncd.errors import AzsyncdError, ConfigError, Problem, StateError, StateInUse
 from azsyncd.operations import Operations, Progress
 from azsyncd.sockets import connect_unix
 
@@ -48,9 +48,9 @@ def ask(config: Path, operation: str, *, tell: Tell | None = None, **arguments: 
                 return _asked(connection, operation, given, tell)
         try:
             return here(config, operation, dict(given), tell)
-        except StateError as error:
+        except StateInUse:
             # A daemon that is starting has the lock, and no socket yet.
-            if "in use by another" not in error.message or patience <= 0:
+            if patience <= 0:
                 raise
         time.sleep(_LOOK_AGAIN)
         patience -= _LOOK_AGAIN

@@ -23,7 +23,7 @@ from typing import Any, Protocol, TypeVar
 
 import aiosqlite
 
-from azsyncd.errors import StateError
+from azsyncd.errors import StateError, StateInUse
 from azsyncd.state.schema import APPLICATION_ID, MIGRATIONS, VERSION
 
 T = TypeVar("T")
@@ -211,7 +211,7 @@ def _lock(path: Path) -> int:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os.close(handle)
-        raise StateError(
+        raise StateInUse(
             f"the database {path} is in use by another azsyncd",
             "stop it first, or use the commands that talk to it (azsyncd status)",
         ) from None

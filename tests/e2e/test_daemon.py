@@ -145,6 +145,21 @@ async def test_sigint_and_a_second_daemon(stage: Stage) -> None:
         assert await second.wait() == 1
     assert "in use by another azsyncd" in stage.log.read_text()
     assert await stage.stop(daemon, signal.SIGINT) == 0
+    assert not Path(stage.config["admin"]["socket"]).exists()
+
+
+async def test_a_start_waits_for_a_command_that_works_by_itself(stage: Stage) -> None:
+    """The command has the state for a while; the daemon does not give up at once."""
+    for faults in stage.faults.values():
+        faults.add("delay", seconds=0.5, times=4)
+    syncing = asyncio.create_task(stage.run("sync"))
+    lock = Path(stage.config["state"]["path"] + ".lock")
+    await stage.until("the state is open", lock.exists)
+    daemon = await stage.start()
+    await syncing
+    await stage.answers(daemon)
+    await stage.run("status")
+    assert await stage.stop(daemon) == 0
 
 
 async def test_a_wrong_secret_is_one_clear_line_and_no_storm(stage: Stage) -> None:
