@@ -226,12 +226,6 @@ def judge_edges(db: sqlite3.Connection, t: int, a: int, judged: Mapping[ObjectId
             )
 
 
-def edge_added(db: sqlite3.Connection, g: int, a: int) -> None:
-    """We put an account into a group."""
-    db.execute(
-        "INSERT INTO edge (g, a, ours) VALUES (?, ?, 1)"
-        " ON CONFLICT (g, a) DO UPDATE SET ours = 1, removed = 0",
-        (g, a),
 def edge_stands(db: sqlite3.Connection, g: int | None, a: int | None) -> str | None:
     """`ours` or `foreign` if an account is shown as a direct member of a group, None if not."""
     row = db.execute(
@@ -240,6 +234,12 @@ def edge_stands(db: sqlite3.Connection, g: int | None, a: int | None) -> str | N
     return None if row is None else "ours" if row["ours"] else "foreign"
 
 
+def edge_added(db: sqlite3.Connection, g: int, a: int) -> None:
+    """We put an account into a group."""
+    db.execute(
+        "INSERT INTO edge (g, a, ours) VALUES (?, ?, 1)"
+        " ON CONFLICT (g, a) DO UPDATE SET ours = 1, removed = 0",
+        (g, a),
     )
 
 
