@@ -242,7 +242,7 @@ _MEANINGS = {
     "read_only": "the directory is read-only",
     "blocked": "waits for something else",
     "grace": "waits for its stage",
-    "mode": "the target's mode does not write it",
+    "mode": "the target's mode does not write it; in manual mode `approve`, or `apply`, does",
     "paused": "`azsyncd resume` ends the pause",
     "backing_off": "refused before, tried again later",
 }

@@ -367,6 +367,9 @@ class Reconcile:
         await self._store.write(lambda db: spill.clear(db, self.t))
         draft = await self._drafting.everything(self._mirror_revision(), self._step(tell))
         await self._drafting.judge(draft)
+        if self.policy.mode is Mode.MANUAL:
+            now = self._clock.now()
+            await self._store.write(lambda db: consents.hold_manual(db, self.t, now))
         return draft
 
     def _paused(self, row: targets.TargetRow) -> bool:

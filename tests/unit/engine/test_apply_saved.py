@@ -211,6 +211,20 @@ async def test_rule_40_report_is_not_written_even_by_apply(office: Office) -> No
     assert "mode: report" in result["targets"][0]["error"]
 
 
+async def test_rule_40_a_plan_says_that_everything_waits_where_the_mode_is_manual(
+    office: Office,
+) -> None:
+    await begun(office)
+    await office.crawl(user(1, displayName="New"), user(2, displayName="New"), whole=False)
+    plans = [await office.operations.plan()]
+    await office.turn("jira")  # there is a hold now
+    plans.append(await office.operations.plan())
+    for plan in plans:
+        assert plan["outcome"] == "withheld"
+        assert plan["targets"][0]["withheld"] == {"mode": 2}
+    assert len((await kept(office))["targets"][0]["changes"]) == 2
+
+
 async def test_what_was_rejected_since_is_not_sent(office: Office) -> None:
     await begun(office)
     await office.crawl(user(1, displayName="New"), whole=False)
