@@ -103,6 +103,12 @@ def demo(
     keep: Annotated[
         bool, typer.Option("--keep", help="Keep the folder with the configuration and the log.")
     ] = False,
+    targets: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME[=VERSION],…", help="Which products, e.g. jira=10.6,confluence=9.2."
+        ),
+    ] = "jira,confluence,bitbucket,crowd,cloud",
 ) -> None:
     """Show it all at work on simulated systems.
 
@@ -110,8 +116,10 @@ def demo(
     of changes, each with the time that it took. There is nothing to configure.
     """
     from azsyncd.cli.demo import demo as show
+    from azsyncd.cli.demo.choice import chosen
 
-    raise typer.Exit(show(users=users, minutes=minutes, once=once, keep=keep))
+    products = chosen(targets)
+    raise typer.Exit(show(users=users, minutes=minutes, once=once, keep=keep, targets=products))
 
 
 for each in (
