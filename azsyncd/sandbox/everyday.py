@@ -14,8 +14,8 @@ from azsyncd.sandbox.nodes import Node, Sort
 from azsyncd.sandbox.people import mailbox, names
 from azsyncd.sandbox.world import DOMAIN, INSIDE, PREFIX, World, employee, free_upn, guest
 
-LONGEST = 28
-"""Letters of a name that are said."""
+LONGEST = 24
+"""Letters of a name that are said: a line must fit beside five columns of figures."""
 FEW = 8
 """A nested group of at most so many people moves on an ordinary day."""
 
@@ -37,6 +37,7 @@ class Everyday:
         self._rng = random.Random(f"everyday {seed}")
         self._names = names(self._rng)
         self._made: list[str] = []  # groups of ours
+        self._renamed = 0
         self._locked: list[str] = []  # people whom we disabled
         self._kinds: dict[str, Callable[[], str]] = {
             "joiner": self._joiner,
@@ -113,7 +114,7 @@ class Everyday:
         self._tenant.add_member(self._world.guests, made)
         project = self._rng.choice(self._projects())
         self._tenant.add_member(project.id, made)
-        return f"{person['displayName']} is invited as a guest, for {_called(project)}"
+        return f"{person['displayName']} is invited to {_called(project)}"
 
     def _leaver(self) -> str:
         user = self._colleague()
@@ -124,7 +125,7 @@ class Everyday:
             return ""
         for team in teams:
             self._tenant.remove_member(team.id, user.id)
-        return f"{_called(user)} leaves {_called(teams[0])}, and with it the scope"
+        return f"{_called(user)} leaves {_called(teams[0])} and the scope"
 
     def _disabled(self) -> str:
         user = self._colleague()
@@ -156,7 +157,7 @@ class Everyday:
             return ""
         user = self._rng.choice(found)
         self._tenant.restore(user.id)
-        return f"{_called(user)} is restored from the recycle bin"
+        return f"{_called(user)} is restored"
 
     def _marriage(self) -> str:
         user = self._colleague()
@@ -173,7 +174,7 @@ class Everyday:
             surname=surname,
             displayName=f"{given} {surname}",
         )
-        return f"{before} marries and is {upn.removesuffix('@' + DOMAIN)} now"
+        return f"{before} is {upn.removesuffix('@' + DOMAIN)} now"
 
     def _department(self) -> str:
         """A new department, a new team, and the dynamic groups by themselves."""
@@ -198,7 +199,7 @@ class Everyday:
             inside = {member.id for member in self._tenant.transitive_members(project.id)}
             if user is not None and user.id not in inside:
                 self._tenant.add_member(project.id, user.id)
-                return f"{_called(user)} is added to {_called(project)}"
+                return f"{_called(user)} joins {_called(project)}"
         return ""
 
     def _out_of_group(self) -> str:
@@ -217,7 +218,7 @@ class Everyday:
             if direct:
                 user = self._rng.choice(direct)
                 self._tenant.remove_member(project.id, user.id)
-                return f"{_called(user)} is removed from {_called(project)}"
+                return f"{_called(user)} leaves {_called(project)}"
         return ""
 
     def _nested_group(self) -> str:
@@ -234,12 +235,8 @@ class Everyday:
             for each in before:
                 self._tenant.remove_member(each.id, team)
             self._tenant.add_member(target.id, team)
-            where = (
-                f"from {_called(before[0])} to {_called(target)}"
-                if before
-                else f"into {_called(target)}"
-            )
-            return f"The group {self._name(team)} moves {where} ({len(people)} in it)"
+            size = f"{len(people)} {'people' if len(people) > 1 else 'person'}"
+            return f"{self._name(team)} ({size}) moves to {_called(target)}"
         return ""
 
     def _new_group(self) -> str:
@@ -248,7 +245,7 @@ class Everyday:
         # Never a name that was there before: the products go on using it for the renamed group.
         name = f"{PREFIX}taskforce-{len(self._made) + 1}"
         self._made.append(self._tenant.add_group(name, members=[each.id for each in chosen]))
-        return f"The group {name} is made, with {len(chosen)} members"
+        return f"{name} is made, with {len(chosen)} members"
 
     def _group_renamed(self) -> str:
         """The products keep the old name; that the group is still the same shows in its members."""
@@ -258,10 +255,11 @@ class Everyday:
             return ""
         group = self._rng.choice(found)
         before = _called(group)
-        self._tenant.update(group.id, displayName=f"{group.name.partition(' ')[0]} ({user.id[:4]})")
+        self._renamed += 1
+        self._tenant.update(group.id, displayName=f"{PREFIX}crew-{self._renamed}")
         joined = self._tenant.add_member(group.id, user.id)
-        rest = f", and {_called(user)} joins it" if joined else ""
-        return f"{before} is renamed to {_called(group)}{rest}"
+        rest = f"; {_called(user)} joins it" if joined else ""
+        return f"{before} is {_called(group)} now{rest}"
 
     def _name(self, group_id: str) -> str:
         return _called(self._tenant.nodes[group_id])

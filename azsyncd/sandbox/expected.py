@@ -5,7 +5,8 @@ tenant itself, knows the settings of the demo's configuration in prose (everybod
 "Atlassian Users" has an account, named by the UPN in lower case; security groups `atl-*` are
 written with their nested members; accounts and groups that stand there under the name are taken
 over; leavers are deactivated; what is foreign stays) and remembers what a product cannot follow:
-a group keeps the name under which it was made, an adopted account keeps its username.
+a group keeps the name under which it was made, an adopted account keeps its username. What single
+products cannot do besides stands in `can`, out of their vendors' documentation.
 
 Leavers need the past as well, so `look` is called after every change that is to be followed.
 """
@@ -17,6 +18,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
+from azsyncd.sandbox.base import version_of
+from azsyncd.sandbox.bitbucket import Bitbucket
 from azsyncd.sandbox.datacenter import DataCenter
 from azsyncd.sandbox.directories import Person
 from azsyncd.sandbox.nodes import Node
@@ -24,6 +27,47 @@ from azsyncd.sandbox.tenant import Tenant
 
 Key = tuple[str, str]
 """What a difference is about: ("account", object id), ("group", object id), ("foreign", name)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Can:
+    """What can be done to accounts from outside, and letters that names cannot have.
+
+    Who cannot be deactivated loses the memberships that azsyncd gave her, and those in `licences`
+    (folded names) for ever. `without` is left out of display names; users and groups with an
+    illegal name are not there at all.
+    """
+
+    rename: bool = True
+    update: bool = True
+    deactivate: bool = True
+    licences: frozenset[str] = frozenset()
+    without: str = ""
+    not_in_username: str = ""
+    not_in_group: str = ""
+
+
+def can(product: DataCenter) -> Can:
+    """The abilities of one product in its version."""
+    version = version_of(product.version)
+    if product.kind == "jira":
+        # https://jira.atlassian.com/browse/JRASERVER-37294
+        return Can(deactivate=version >= (8, 3), not_in_username="<>&")
+    if product.kind == "confluence":
+        # https://jira.atlassian.com/browse/CONFSERVER-93140; a slash cannot stand in a path
+        return Can(
+            rename=False,
+            update=version >= (9, 3),
+            without="<>",
+            not_in_username="\\,+<>'\"/ \t",
+            not_in_group="/\\",
+        )
+    if isinstance(product, Bitbucket):
+        # https://jira.atlassian.com/browse/BSERV-8817
+        granted = product.granted_groups.items()
+        licences = frozenset(name for name, right in granted if right == "LICENSED_USER")
+        return Can(deactivate=False, licences=licences)
+    return Can()
 
 
 @dataclass(slots=True)
@@ -49,7 +93,23 @@ class Stood:
     email: str
     active: bool
     groups: frozenset[str]
-    attributes: tuple[tuple[str, tuple[str, ...]], ...]
+    attributes: tuple[tuple[str, str], ...]
+
+
+class Moment:
+    """What a tenant says at one moment, read once for all products."""
+
+    def __init__(self, tenant: Tenant) -> None:
+        self._tenant = tenant
+        self._below: dict[str, frozenset[str]] = {}
+
+    def below(self, group: str) -> frozenset[str]:
+        """The ids of all members of a group, also of nested ones; nobody where it is gone."""
+        if group not in self._below:
+            living = self._tenant.nodes[group].living
+            found = self._tenant.transitive_members(group) if living else ()
+            self._below[group] = frozenset(member.id for member in found)
+        return self._below[group]
 
 
 class Expectation:
@@ -69,6 +129,7 @@ class Expectation:
         self._scope_group = scope_group
         self._pattern = pattern.casefold()
         self._attributes = attributes
+        self._can = can(product)
         self.stood = {person.name.casefold(): stood(person) for person in product.users()}
         self._stood_groups = {name.casefold(): name for name in product.groups()}
         self.accounts: dict[str, Expected] = {}  # by object id
@@ -77,33 +138,32 @@ class Expectation:
 
     # Looking ------------------------------------------------------------------------------------
 
-    def look(self) -> None:
+    def look(self, moment: Moment | None = None) -> None:
         """Take in what the tenant says now."""
-        tenant = self._tenant
+        tenant, moment = self._tenant, moment or Moment(self._tenant)
         self._meet_groups()
         members = {
-            group: {m.id for m in tenant.transitive_members(group)}
-            for group in self.groups
-            if tenant.nodes[group].living
+            group: moment.below(group) for group in self.groups if tenant.nodes[group].living
         }
-        inside = self._inside()
+        inside = moment.below(self._scope_group)
+        coming = []
         for user in tenant.users():
             wanted = {group for group, ids in members.items() if user.id in ids}
-            if user.id in inside:
+            if user.id in inside and user.id not in self.accounts:
+                coming.append((user, wanted))
+            elif user.id in inside:
                 self._stays(user, wanted, members.keys())
-            elif user.id in self.accounts:
-                account = self.accounts[user.id]
-                account.active = False
-                account.groups -= members.keys() - wanted
+            else:
+                self._left(user, members.keys() - wanted)
+        held = {account.username.casefold() for account in self.accounts.values()}
+        for user, wanted in coming:
+            self._comes(user, wanted, held)
         for object_id, account in self.accounts.items():
             if not tenant.nodes[object_id].living:
                 account.active = False
-
-    def _inside(self) -> set[str]:
-        group = self._tenant.nodes[self._scope_group]
-        if not group.living:
-            return set()
-        return {member.id for member in self._tenant.transitive_members(group.id)}
+            if not account.active and not self._can.deactivate:
+                account.active, account.groups = True, set()
+                account.kept -= self._can.licences
 
     def _meet_groups(self) -> None:
         """Groups that are new in the scope; of two with one wish neither is made."""
@@ -125,38 +185,60 @@ class Expectation:
         properties = group.properties
         if not properties["securityEnabled"] or "Unified" in properties["groupTypes"]:
             return False
-        return 0 < len(name) <= 255 and fnmatchcase(name.casefold(), self._pattern)
+        legal = 0 < len(name) <= 255 and not set(name) & set(self._can.not_in_group)
+        return legal and fnmatchcase(name.casefold(), self._pattern)
 
-    def _stays(self, user: Node, wanted: set[str], living: Collection[str]) -> None:
-        """Somebody in scope: made, taken over, or brought up to date."""
+    def _should(self, user: Node) -> Expected:
         properties = user.properties
         upn = str(properties["userPrincipalName"])
-        should = Expected(
+        shown = "".join(c for c in str(properties["displayName"]) if c not in self._can.without)
+        return Expected(
             username=upn.lower(),
             email=str(properties.get("mail") or upn),
-            display_name=" ".join(str(properties["displayName"]).split())[:255].rstrip(),
+            display_name=" ".join(shown.split())[:255].rstrip(),
             active=bool(properties["accountEnabled"]),
             department=str(properties.get("department") or ""),
         )
-        known = self.accounts.get(user.id)
-        if known is None:
-            standing = self.stood.get(upn.casefold())
-            if standing is None and not should.active:
-                return  # nobody gets an account that would be inactive
-            self.accounts[user.id] = should
-            if standing is not None:
-                self._adopted.add(upn.casefold())
-                should.adopted, should.username = True, standing.name
-                # Memberships that stood there and that Entra does not want are foreign: they stay.
-                should.kept = set(standing.groups) - {self.groups[g].casefold() for g in wanted}
-            should.groups = set(wanted)
+
+    def _comes(self, user: Node, wanted: set[str], held: Collection[str]) -> None:
+        """Somebody new in scope: made, or taken over; not under a name that somebody else has,
+        who could not be renamed."""
+        should = self._should(user)
+        folded = should.username.casefold()
+        standing = self.stood.get(folded)
+        if standing is None and not should.active:
+            return  # nobody gets an account that would be inactive
+        if folded in held or set(should.username) & set(self._can.not_in_username):
             return
-        if known.adopted:
+        self.accounts[user.id] = should
+        should.groups = wanted
+        if standing is None:
+            return
+        self._adopted.add(folded)
+        should.adopted, should.username = True, standing.name
+        if not self._can.update:
+            should.email, should.display_name = standing.email, standing.display_name
+        # Memberships that stood there and that Entra does not want are foreign: they stay.
+        should.kept = set(standing.groups) - {self.groups[g].casefold() for g in wanted}
+
+    def _stays(self, user: Node, wanted: set[str], living: Collection[str]) -> None:
+        """Somebody who has an account: brought up to date, as far as that can be done."""
+        known, should = self.accounts[user.id], self._should(user)
+        if known.adopted or not self._can.rename:
             should.username = known.username
+        if not self._can.update:
+            should.email, should.display_name = known.email, known.display_name
         should.adopted, should.kept = known.adopted, known.kept
         # What was written of a group that is gone from Entra stays as it was.
         should.groups = wanted | (known.groups - set(living))
         self.accounts[user.id] = should
+
+    def _left(self, user: Node, elsewhere: Collection[str]) -> None:
+        """Somebody outside the scope; `elsewhere` are groups that she is not in."""
+        account = self.accounts.get(user.id)
+        if account is not None:
+            account.active = False
+            account.groups.difference_update(elsewhere)
 
     # Comparing ----------------------------------------------------------------------------------
 
@@ -216,13 +298,18 @@ class Expectation:
         if person.active != should.active:
             parts.append("is active, should not be" if person.active else "is not active")
         if self._attributes:
-            department = (person.attributes.get("department") or [""])[0]
+            department = self._department(person)
             if department != should.department:
                 parts.append(f"department {department!r}, should be {should.department!r}")
         wanted = {self.groups[group].casefold() for group in should.groups} | should.kept
         parts += [f"not in {name!r}" for name in sorted(wanted - person.groups)]
         parts += [f"still in {name!r}" for name in sorted(person.groups - wanted)]
         return f"{should.username}: {'; '.join(parts)}" if parts else ""
+
+    def _department(self, person: Person) -> str:
+        if self._product.kind == "cloud":
+            return str(person.properties.get("department") or "")
+        return (person.attributes.get("department") or [""])[0]
 
     def _foreign_differs(self, name: str) -> str:
         person = self._product.user(name)
@@ -255,5 +342,9 @@ def stood(person: Person) -> Stood:
         person.email,
         person.active,
         frozenset(person.groups),
-        tuple((name, tuple(values)) for name, values in sorted(person.attributes.items())),
+        tuple(
+            (name, str(value))
+            for kept in (person.attributes, person.properties)
+            for name, value in sorted(kept.items())
+        ),
     )

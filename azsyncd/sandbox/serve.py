@@ -1,9 +1,10 @@
 """`python -m azsyncd.sandbox.serve`: a whole simulated company behind TLS, in one process.
 
-It serves the login service, Graph (whose subscriptions really call), Jira and Crowd, each at an
-address of its own, and obeys its parent: one JSON object a line on standard input, answers on
-standard output. Each answer carries the `id` of its request: any number of `told`, then `result`
-or `error`. The first line is `ready`. The end of standard input, or SIGTERM, ends the process.
+It serves the login service, Graph (whose subscriptions really call) and the products that
+`--targets` names (`jira=10.6,crowd`; all by default), each at an address of its own, and obeys its
+parent: one JSON object a line on standard input, answers on standard output. Each answer carries
+the `id` of its request: any number of `told`, then `result` or `error`. The first line is `ready`.
+The end of standard input, or SIGTERM, ends the process.
 
     {"id": 1, "do": "happen", "kinds": ["joiner"]}  everyday changes, all at once; tells what was
                                                      done, then of each product when it was right
@@ -28,11 +29,15 @@ from aiohttp import web
 
 from azsyncd.clock import Clock, SystemClock
 from azsyncd.sandbox.apps import Apps
+from azsyncd.sandbox.base import version_of
+from azsyncd.sandbox.cloud import Cloud
+from azsyncd.sandbox.datacenter import DataCenter
 from azsyncd.sandbox.everyday import Everyday
-from azsyncd.sandbox.expected import Expectation
+from azsyncd.sandbox.expected import Expectation, Moment
 from azsyncd.sandbox.graph import GraphServer
 from azsyncd.sandbox.hooks import Hooks
 from azsyncd.sandbox.login import LoginServer
+from azsyncd.sandbox.products import PRODUCTS
 from azsyncd.sandbox.tls import Authority
 from azsyncd.sandbox.world import PREFIX, World, build
 
@@ -41,6 +46,9 @@ LOOK_SECONDS = 0.01
 """How often the products are looked at while a change is on its way."""
 MOST_TEXTS = 200
 """Differences that are listed one by one; the rest is counted."""
+
+KEEP_DEPARTMENTS = ("crowd", "cloud")
+"""Products whose accounts have a place for the department."""
 
 Tell = Callable[[Mapping[str, Any]], None]
 
@@ -64,20 +72,21 @@ class Sandbox:
                 product,
                 scope_group=world.scope_group,
                 pattern=f"{PREFIX}*",
-                attributes=name == "crowd",
+                attributes=name in KEEP_DEPARTMENTS,
             )
             for name, product in world.products.items()
         }
         self._look()
 
     def _look(self) -> None:
+        moment = Moment(self.world.tenant)
         for expectation in self.expected.values():
-            expectation.look()
+            expectation.look(moment)
 
     # What may be asked ----------------------------------------------------------------------------
 
     async def happen(self, tell: Tell, kinds: list[str], within: float = 60.0) -> dict[str, Any]:
-        """Let these things happen in one moment and watch the products until both are right again.
+        """Let these things happen in one moment and watch the products until all are right again.
 
         Tells `{text}` and for each product `{product, seconds}`. `seconds` None: nothing to do
         there; a product under `late` was not right in time, with what was wrong.
@@ -113,7 +122,7 @@ class Sandbox:
         return told
 
     async def compare(self, wait: float = 0.0) -> dict[str, Any]:
-        """Both products against what they should hold, and what everybody saw meanwhile."""
+        """The products against what they should hold, and what everybody saw meanwhile."""
         until = self.clock.monotonic() + wait
         while (
             any(each.differences() for each in self.expected.values())
@@ -190,11 +199,12 @@ async def served(
             "login": await stack.enter_async_context(_listening(sandbox.login.app(), tls)),
             "graph": await stack.enter_async_context(_listening(sandbox.graph.app(), tls)),
         }
+        targets = {}
         for name, product in world.products.items():
             root = web.Application()
             root.add_subapp(f"/{name}", product.app())
             address = await stack.enter_async_context(_listening(root, tls))
-            addresses[name] = f"{address}/{name}"
+            targets[name] = _door(product, f"{address}/{name}")
         yield (
             sandbox,
             {
@@ -204,14 +214,24 @@ async def served(
                 "addresses": addresses,
                 "ca_file": str(authority.ca_file),
                 "webhook_file": str(webhook),
-                "jira_token": world.jira.token,
-                "crowd_username": world.crowd.username,
-                "crowd_password": world.crowd.password,
+                "targets": targets,
                 "notifies": hooks.delay,
                 "kinds": list(sandbox.days.kinds),
                 "tenant": _described(world),
             },
         )
+
+
+def _door(product: DataCenter, address: str) -> dict[str, str]:
+    """Where a product is and how to sign in: by token, or by name and password."""
+    told = {"type": product.kind, "version": product.version, "url": address}
+    if version_of(product.version) >= product.tokens_since and product.token:
+        told["token"] = product.token
+    else:
+        told |= {"username": product.username or "", "password": product.password or ""}
+    if isinstance(product, Cloud):
+        told["directory_id"] = product.directory_id
+    return told
 
 
 def _described(world: World) -> dict[str, int]:
@@ -280,7 +300,7 @@ async def _input() -> AsyncIterator[bytes]:
 
 
 async def _run(options: argparse.Namespace) -> None:
-    world = build(options.users, seed=options.seed, clock=SystemClock())
+    world = build(options.users, seed=options.seed, clock=SystemClock(), products=options.targets)
     async with served(world, options.folder, seed=options.seed) as (sandbox, ready):
         _say({"ready": ready})
         obeying = asyncio.ensure_future(obey(sandbox, _input(), _say))
@@ -293,11 +313,18 @@ async def _run(options: argparse.Namespace) -> None:
             pass  # told to end
 
 
+def _targets(text: str) -> dict[str, str | None]:
+    """`jira=10.6,crowd` → names and versions."""
+    pairs = (each.partition("=") for each in text.split(","))
+    return {name: version or None for name, _, version in pairs}
+
+
 def main() -> None:
     """The process."""
     parser = argparse.ArgumentParser(prog="azsyncd.sandbox.serve")
     parser.add_argument("--users", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--targets", type=_targets, default=dict.fromkeys(PRODUCTS))
     parser.add_argument("--folder", type=Path, required=True, help="where certificates are put")
     options = parser.parse_args()
     import uvloop

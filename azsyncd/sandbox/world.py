@@ -1,4 +1,4 @@
-"""The company that `azsyncd demo` shows: a tenant, and a Jira and a Crowd that have seen years.
+"""The company that `azsyncd demo` shows: a tenant, and Atlassian products that have seen years.
 
 Everything follows from a seed. What stands in the products already: accounts of people who are in
 Entra too (to be adopted), accounts and groups that are nobody's business (to be left alone).
@@ -7,7 +7,7 @@ Entra too (to be adopted), accounts and groups that are nobody's business (to be
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ from azsyncd.sandbox.datacenter import DataCenter
 from azsyncd.sandbox.jira import Jira
 from azsyncd.sandbox.nodes import Node
 from azsyncd.sandbox.people import ODD, Odd, mailbox, names
+from azsyncd.sandbox.products import product as make_product
 from azsyncd.sandbox.tenant import Tenant
 
 SCOPE_GROUP = "Atlassian Users"
@@ -44,7 +45,9 @@ ODD_GROUPS = (
     "atl-50% a/b+c?d=e",
     "atl-" + "very-" * 50 + "x",
 )
-STANDING_GROUPS = ("jira-software-users", "old-team", "contractors")
+STANDING_GROUPS = ("old-team", "contractors")
+LICENCE_GROUPS = {"confluence": "confluence-users", "bitbucket": "stash-users"}
+"""Where accounts that were made by hand are, by product; `jira-software-users` elsewhere."""
 FOREIGN = (
     ("svc-build", "Build Server"),
     ("svc-monitoring", "Monitoring"),
@@ -56,22 +59,33 @@ FOREIGN = (
 """Accounts that nobody in Entra explains: username and display name."""
 
 
+JIRA_AND_CROWD: Mapping[str, str | None] = {"jira": None, "crowd": None}
+
+
 @dataclass(slots=True)
 class World:
     """What was built. `teams`: the groups whose members work somewhere, by department."""
 
     tenant: Tenant
-    jira: Jira
-    crowd: Crowd
+    products: dict[str, DataCenter]  # under the names that the configuration gives them
     teams: dict[str, list[str]] = field(default_factory=dict)
     projects: list[str] = field(default_factory=list)
     scope_group: str = ""
     guests: str = ""
 
     @property
-    def products(self) -> dict[str, DataCenter]:
-        """The products under the names that the configuration gives them."""
-        return {"jira": self.jira, "crowd": self.crowd}
+    def jira(self) -> Jira:
+        """The Jira of the company."""
+        found = self.products["jira"]
+        assert isinstance(found, Jira)
+        return found
+
+    @property
+    def crowd(self) -> Crowd:
+        """The Crowd of the company."""
+        found = self.products["crowd"]
+        assert isinstance(found, Crowd)
+        return found
 
     def employees(self) -> list[Node]:
         """Living people who are no guests, in the order in which they came."""
@@ -79,19 +93,33 @@ class World:
 
 
 def build(
-    users: int = 1000, groups: int | None = None, *, seed: int = 1, clock: Clock | None = None
+    users: int = 1000,
+    groups: int | None = None,
+    *,
+    seed: int = 1,
+    clock: Clock | None = None,
+    products: Mapping[str, str | None] = JIRA_AND_CROWD,
 ) -> World:
-    """A company of so many users; 120 groups for every 1,000 of them, and never less than 60."""
+    """A company of so many users; 120 groups for every 1,000 of them, and never less than 60.
+
+    `products` names its products and their versions (None: the sandbox's own).
+    """
     rng = random.Random(seed)
     tenant = Tenant(domain=TENANT_DOMAIN, clock=clock, seed=seed)
-    world = World(tenant, Jira(version="10.3.4"), Crowd())
+    world = World(tenant, {name: _install(name, version) for name, version in products.items()})
     wanted = max(60, round(users * 0.12)) if groups is None else groups
     _found_company(world, rng, wanted)
     for person in _people(rng, users, world):
         _hire(world, rng, person)
     _staff_projects(world, rng)
-    _age(world, rng)
+    _age(world, seed)
     return world
+
+
+def _install(name: str, version: str | None) -> DataCenter:
+    made = make_product(name, version)
+    assert isinstance(made, DataCenter)
+    return made
 
 
 # Groups -------------------------------------------------------------------------------------------
@@ -263,7 +291,7 @@ def _hire(world: World, rng: random.Random, person: dict[str, Any]) -> None:
 # What stands in the products already --------------------------------------------------------------
 
 
-def _age(world: World, rng: random.Random) -> None:
+def _age(world: World, seed: int) -> None:
     """Years of work by hand, in each product differently."""
     inside = [
         member
@@ -271,7 +299,8 @@ def _age(world: World, rng: random.Random) -> None:
         if member.feed == "users"
     ]
     inside.sort(key=lambda user: user.name)
-    for product in (world.jira, world.crowd):
+    for name, product in world.products.items():
+        rng = random.Random(f"{seed} {name}")  # whatever else is there
         _add_foreign(product)
         known = rng.sample(inside, min(len(inside), max(2, len(inside) // 30)))
         disabled = next((user for user in inside if not user.properties["accountEnabled"]), None)
@@ -282,8 +311,14 @@ def _age(world: World, rng: random.Random) -> None:
         _add_groups(world, product, [user.name for user in known])
 
 
+def licence_group(product: DataCenter) -> str:
+    """The group that lets people in."""
+    return LICENCE_GROUPS.get(product.kind, "jira-software-users")
+
+
 def _add_foreign(product: DataCenter) -> None:
-    for name in STANDING_GROUPS:
+    standing = (licence_group(product), *STANDING_GROUPS)
+    for name in standing:
         product.add_group(name)
     for number, (name, display_name) in enumerate(FOREIGN):
         product.add_user(
@@ -291,7 +326,7 @@ def _add_foreign(product: DataCenter) -> None:
             display_name=display_name,
             email=f"foreign{number}@elsewhere.example",
             active=name != "old.employee",
-            groups=[STANDING_GROUPS[number % len(STANDING_GROUPS)]],
+            groups=[standing[number % len(standing)]],
             attributes={"locale": ["en_GB"]},
         )
     product.add_user("admin", display_name="Administrator", groups=product.admin_groups)
@@ -304,7 +339,7 @@ def _add_known(product: DataCenter, user: Node, number: int) -> None:
         name if len(name) < 60 else user.name,
         display_name=f"{user.properties['displayName']} (old)"[:255],
         email=f"by.hand{number}@{DOMAIN}" if number % 3 == 0 else user.name,
-        groups=["jira-software-users"],
+        groups=[licence_group(product)],
     )
 
 

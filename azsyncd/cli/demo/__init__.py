@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from azsyncd.cli.demo.choice import ALL, OLDEST
 from azsyncd.cli.demo.processes import Child, DemoFailed, Interruptions, SandboxProcess
 from azsyncd.cli.demo.settings import make_folder, reserve_port, write
 from azsyncd.cli.output import FAILED, INTERRUPTED, OK, count
@@ -21,22 +22,29 @@ from azsyncd.errors import AzsyncdError
 if TYPE_CHECKING:
     from azsyncd.cli.demo.stage import Stage
 
-PRODUCTS = ("jira", "crowd")
+ALL_PRODUCTS: Mapping[str, str | None] = dict.fromkeys(ALL)
 SEED = 1
 LOG = "azsyncd.log"
 ROUNDS = 2
 """How often `--once` lets each kind of change happen."""
 
 
-def demo(*, users: int = 1000, minutes: float = 2.0, once: bool = False, keep: bool = False) -> int:
+def demo(
+    *,
+    users: int = 1000,
+    minutes: float = 2.0,
+    once: bool = False,
+    keep: bool = False,
+    targets: Mapping[str, str | None] = ALL_PRODUCTS,
+) -> int:
     """Show it. Exit code: 0 all is equal in the end, 1 it is not or something failed."""
     from azsyncd.cli.demo.stage import Stage
 
-    stage = Stage(PRODUCTS)
-    stage.title("azsyncd demo", "the real daemon; the tenant, Jira and Crowd are simulated")
+    stage = Stage(tuple(targets))
+    stage.title("azsyncd demo", "the real daemon; Entra and the Atlassian products are simulated")
     with Interruptions() as interruptions:
         folder = make_folder()
-        show = _Show(stage, folder, interruptions)
+        show = _Show(stage, folder, interruptions, targets)
         code = FAILED
         try:
             code = show.run(users, minutes=minutes, once=once)
@@ -60,8 +68,15 @@ def demo(*, users: int = 1000, minutes: float = 2.0, once: bool = False, keep: b
 class _Show:
     """Everything that must be ended and cleared up."""
 
-    def __init__(self, stage: Stage, folder: Path, interruptions: Interruptions) -> None:
+    def __init__(
+        self,
+        stage: Stage,
+        folder: Path,
+        interruptions: Interruptions,
+        targets: Mapping[str, str | None],
+    ) -> None:
         self._stage = stage
+        self._targets = targets
         self._folder = folder
         self._interruptions = interruptions
         self._children: dict[str, Child] = {}
@@ -111,7 +126,7 @@ class _Show:
 
     def _start_sandbox(self, users: int) -> SandboxProcess:
         with self._interruptions.held():
-            sandbox = SandboxProcess(users, SEED, self._folder)
+            sandbox = SandboxProcess(users, SEED, self._folder, self._targets)
             self._children["sandbox"] = sandbox
         return sandbox
 
@@ -125,14 +140,15 @@ class _Show:
 
 
 def _introduce(stage: Stage, ready: Mapping[str, Any], config: Path) -> None:
-    tenant, addresses = ready["tenant"], ready["addresses"]
+    tenant = ready["tenant"]
     stage.fact(
         "Tenant",
         f"{count(tenant['users'], 'user')} ({tenant['guests']} guests, {tenant['disabled']}"
         f" disabled), {count(tenant['groups'], 'group')}",
     )
-    stage.fact("Jira", addresses["jira"])
-    stage.fact("Crowd", addresses["crowd"])
+    for name, told in ready["targets"].items():
+        version = f" ({told['version']})" if name in OLDEST else ""
+        stage.fact(name.capitalize(), f"{told['url']}{version}")
     stage.fact("Folder", str(config.parent))
     stage.fact("Try", f"azsyncd --config {config} status")
     stage.fact("", "and holds, plan, history, accounts, explain 'Anna Berg'")

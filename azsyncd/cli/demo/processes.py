@@ -129,8 +129,12 @@ _LONGEST_LINE = 300
 class SandboxProcess(Child):
     """The simulated company (`azsyncd.sandbox.serve`), spoken to in JSON lines."""
 
-    def __init__(self, users: int, seed: int, folder: Path) -> None:
+    def __init__(
+        self, users: int, seed: int, folder: Path, targets: Mapping[str, str | None]
+    ) -> None:
+        named = [f"{name}={version}" if version else name for name, version in targets.items()]
         arguments = ["azsyncd.sandbox.serve", "--users", str(users), "--seed", str(seed)]
+        arguments += ["--targets", ",".join(named)]
         super().__init__(
             "the sandbox",
             [*arguments, "--folder", str(folder / "tls")],

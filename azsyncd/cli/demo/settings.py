@@ -43,34 +43,33 @@ scope:
     include: [{{name: "atl-*"}}]
 
 targets:
-  jira:
-    type: jira
-    url: {jira}
-    auth:
-      token: {{file: {jira_token}}}
-    limits: {{concurrency: 8, requests_per_second: 1000}}
-    guard: &guard                     # a demo makes in minutes the changes of months
-      deactivate: {{count: 10000}}
-      disable: {{count: 10000}}
-      rename: {{count: 10000}}
-      update: {{count: 10000}}
-      remove_member: {{count: 10000}}
-      shrink_group: {{count: 10000}}
-  crowd:
-    type: crowd
-    url: {crowd}
-    auth:
-      username: {crowd_username}
-      password: {{file: {crowd_password}}}
-    accounts:
-      attributes: {{department: "{{{{ user.department }}}}"}}
-    limits: {{concurrency: 8, requests_per_second: 1000}}
-    guard: *guard
-
+{targets}
 state: {{path: {state}}}
 admin: {{socket: {admin}}}
 logging: {{level: info, format: json}}
 """
+
+TARGET = """\
+  {name}:
+    type: {type}
+    url: {url}
+    auth: {auth}
+{more}    limits: {{concurrency: 8, requests_per_second: 1000}}
+    guard: {guard}
+"""
+GUARD = """&guard                     # a demo makes in minutes the changes of months
+      deactivate: {count: 10000}
+      disable: {count: 10000}
+      rename: {count: 10000}
+      update: {count: 10000}
+      remove_member: {count: 10000}
+      shrink_group: {count: 10000}"""
+DEPARTMENT = """\
+    accounts:
+      attributes: {department: "{{ user.department }}"}
+"""
+KEEP_DEPARTMENTS = ("crowd", "cloud")
+"""Products whose accounts have a place for it."""
 
 
 def make_folder() -> Path:
@@ -96,26 +95,24 @@ def reserve_port() -> socket.socket:
 
 def write(folder: Path, ready: Mapping[str, Any], port: int) -> Path:
     """The secrets and `config.yaml`, as the sandbox says (the `ready` line); returns the file."""
-    secrets = {
-        "entra_secret": ready["client_secret"],
-        "jira_token": ready["jira_token"],
-        "crowd_password": ready["crowd_password"],
-    }
-    for name, value in secrets.items():
-        _write_private(folder / name, f"{value}\n")
+    secret = _write_private(folder / "entra_secret", f"{ready['client_secret']}\n")
+    targets, guard = "", GUARD
+    for name, told in ready["targets"].items():
+        targets += _target(folder, name, told, guard)
+        guard = "*guard"
     paths = {
         "state": folder / "azsyncd.db",
         "admin": folder / "admin.sock",
         "ca_file": ready["ca_file"],
         "webhook_file": ready["webhook_file"],
-        **{name: folder / name for name in secrets},
+        "entra_secret": secret,
     }
     file = folder / "config.yaml"
     file.write_text(
         CONFIG.format(
             tenant_id=ready["tenant_id"],
             client_id=ready["client_id"],
-            crowd_username=ready["crowd_username"],
+            targets=targets,
             port=port,
             **ready["addresses"],
             # A JSON text is a YAML text too, whatever is in the path.
@@ -125,6 +122,22 @@ def write(folder: Path, ready: Mapping[str, Any], port: int) -> Path:
     return file
 
 
-def _write_private(path: Path, text: str) -> None:
+def _target(folder: Path, name: str, told: Mapping[str, str], guard: str) -> str:
+    """One target of the file; its secret is written beside it."""
+    kind = "token" if "token" in told else "password"
+    file = json.dumps(str(_write_private(folder / f"{name}_{kind}", f"{told[kind]}\n")))
+    auth = f"{{token: {{file: {file}}}}}"
+    if kind == "password":
+        auth = f"{{username: {told['username']}, password: {{file: {file}}}}}"
+    more = f"    directory_id: {told['directory_id']}\n" if "directory_id" in told else ""
+    if told["type"] in KEEP_DEPARTMENTS:
+        more += DEPARTMENT
+    return TARGET.format(
+        name=name, type=told["type"], url=told["url"], auth=auth, more=more, guard=guard
+    )
+
+
+def _write_private(path: Path, text: str) -> Path:
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.write(text)
+    return path

@@ -26,7 +26,14 @@ PLAIN_WIDTH = 100
 """Columns where no terminal says how many there are."""
 WIDEST = 120
 FIGURE = 10
-"""Columns of a figure that belongs to one product."""
+"""Columns of a figure that belongs to one product, where there is room."""
+NARROW = 8
+"""Columns of one where there is none."""
+TEXT = 40
+"""Columns that stay for what happened."""
+SHORT = {"confluence": "confl.", "bitbucket": "bitb."}
+NAME = 12
+"""Columns of a name in front of a line, at most."""
 QUIET_SECONDS = 5.0
 """How often progress is said where there is no bar."""
 
@@ -39,19 +46,27 @@ class Bars:
         self._tasks: dict[str, Any] = {}
         self._said_at = time.monotonic()
 
-    def show(self, figures: Mapping[str, tuple[int, int | None]]) -> None:
-        """By name: done, and of how much (None: not known)."""
+    def show(
+        self,
+        figures: Mapping[str, tuple[int, int | None]],
+        steps: Mapping[str, str] | None = None,
+    ) -> None:
+        """By name: done, of how much (None: not known), and what is being done."""
         if self._bars is None:
             now = time.monotonic()
             if now - self._said_at >= QUIET_SECONDS:
                 self._said_at = now
-                parts = (f"{name} {_of(*figure)}" for name, figure in figures.items())
+                parts = (
+                    " ".join(filter(None, (name, (steps or {}).get(name), _of(*figure))))
+                    for name, figure in figures.items()
+                )
                 self._stage.say(", ".join(parts))
             return
         for name, (done, total) in figures.items():
             if name not in self._tasks:
-                self._tasks[name] = self._bars.add_task(name, total=total)
-            self._bars.update(self._tasks[name], completed=done, total=total)
+                self._tasks[name] = self._bars.add_task(name, total=total, step="")
+            step = (steps or {}).get(name, "")
+            self._bars.update(self._tasks[name], completed=done, total=total, step=step)
 
 
 class _Console(Console):
@@ -74,6 +89,9 @@ class Stage:
         self.must_be_seen = True  # False: the terminal may be gone
         self.lively = self._console.is_terminal and not self._console.is_dumb_terminal
         self.width = min(WIDEST, self._console.width) if self.lively else PLAIN_WIDTH
+        widest = max([FIGURE - 1, *map(len, self.products)]) + 1
+        fits = self.width - widest * len(self.products) >= TEXT
+        self._figure, self._short = (widest, {}) if fits else (NARROW, SHORT)
 
     # Lines --------------------------------------------------------------------------------------
 
@@ -82,10 +100,11 @@ class Stage:
         self._print(Text.assemble((name, "bold"), f" — {rest}"))
         self._print()
 
-    def heading(self, text: str, *columns: str) -> None:
+    def heading(self, text: str, *, columns: bool = False) -> None:
         """The beginning of an act, with the names of the columns to come."""
+        names = [self._short.get(each, each) for each in self.products] if columns else []
         self._print()
-        self._print(self._row(Text(text, "bold cyan"), [Text(each, "dim") for each in columns]))
+        self._print(self._row(Text(text, "bold cyan"), [Text(name, "dim") for name in names]))
 
     def say(self, text: str, style: str = "") -> None:
         """A sentence, a little further in."""
@@ -94,7 +113,7 @@ class Stage:
 
     def fact(self, name: str, text: str) -> None:
         """A line with a name in front."""
-        self._print(Text.assemble((f"  {name:<8}", "bold"), text))
+        self._print(Text.assemble((f"  {name:<{NAME}}", "bold"), self._fit(text, self.width - 2)))
 
     def command(self, words: str, output: str) -> None:
         """What an operator types, and what it says."""
@@ -144,19 +163,23 @@ class Stage:
             yield
 
     @contextmanager
-    def bars(self) -> Iterator[Bars]:
-        """Show progress as long as this lasts."""
+    def bars(self, *, stay: bool = True) -> Iterator[Bars]:
+        """Show progress as long as this lasts; unless they `stay`, nothing is left of it."""
         if not self.lively:
             yield Bars(self, None)
             return
         columns: list[ProgressColumn] = [
-            TextColumn("  {task.description:<8}", markup=False),
+            TextColumn(f"  {{task.description:<{NAME}}}", markup=False),
             SpinnerColumn(finished_text="✔"),
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
+            TextColumn("{task.fields[step]}", markup=False),
             TimeElapsedColumn(),
         ]
-        with Progress(*columns, console=self._console, expand=self.width < WIDEST) as progress:
+        progress = Progress(
+            *columns, console=self._console, expand=self.width < WIDEST, transient=not stay
+        )
+        with progress:
             yield Bars(self, progress)
 
     # ---
@@ -169,14 +192,14 @@ class Stage:
                 raise
 
     def _row(self, head: Text, cells: Sequence[Text]) -> Text:
-        room = self.width - FIGURE * len(cells)
+        room = self.width - self._figure * len(cells)
         plain = self._fit(head.plain, room - 1) if cells else head.plain
         row = Text(plain, head.style)
         if not cells:
             return row
         row.append(" " * (room - cell_len(plain)))
         for cell in cells:
-            row.append(" " * max(1, FIGURE - cell_len(cell.plain)))
+            row.append(" " * max(1, self._figure - cell_len(cell.plain)))
             row.append(cell)
         return row
 

@@ -58,30 +58,40 @@ class Story:
     # Act 1 --------------------------------------------------------------------------------------
 
     def first_sync(self) -> None:
-        """From an empty state to two products that are right, with an operator's consent."""
+        """From an empty state to products that are right, with an operator's consent."""
         self._stage.heading("1  First full sync")
         started = time.monotonic()
         self._read_entra()
         self._write_all()
-        self._stage.say(f"Both products are right after {duration(time.monotonic() - started)}.")
+        taken = duration(time.monotonic() - started)
+        self._stage.say(f"{all_of(self._stage.products)} right after {taken}.")
 
     def _read_entra(self) -> None:
         started = time.monotonic()
-        with self._stage.waiting("The daemon starts and reads Entra"):
-            status = self._until(lambda status: status["entra"]["revision"] > 0, START_SECONDS)
+        status = self._watched(lambda status: status["entra"]["revision"] > 0)
         entra = status["entra"]
         self._stage.say(
             f"Entra has been read: {count(entra['users'], 'user')},"
             f" {count(entra['groups'], 'group')}, {count(entra['memberships'], 'membership')}"
             f" ({duration(time.monotonic() - started)})."
         )
-        with self._stage.waiting("The daemon reads both products and plans"):
-            self._until(_has_planned, START_SECONDS)
+        self._watched(_has_planned)
         holds = self._holds()
         if holds:
             self._stage.say("Accounts stand there already: azsyncd asks before it takes any over.")
             self._stage.command(*self._typed("holds"))
             self._decide(holds)
+
+    def _watched(self, fits: Callable[[StatusResult], bool]) -> StatusResult:
+        """The first status that fits; until then, how far the daemon says it is."""
+        with self._stage.bars(stay=False) as bars:
+
+            def show(status: StatusResult) -> bool:
+                done, steps = progress_of(status)
+                bars.show(done, steps)
+                return fits(status)
+
+            return self._until(show, START_SECONDS)
 
     def _write_all(self) -> None:
         best, moved_at = -1, time.monotonic()
@@ -127,7 +137,7 @@ class Story:
             status = self._until(
                 lambda status: len(status["subscriptions"]) >= 2, SUBSCRIBED_SECONDS, must=False
             )
-        self._stage.heading("2  Everyday changes", *self._stage.products)
+        self._stage.heading("2  Everyday changes", columns=True)
         if len(status["subscriptions"]) < 2:
             self._stage.warn("Graph does not notify the daemon: changes wait for the next poll.")
         self._stage.say(
@@ -170,12 +180,12 @@ class Story:
 
     def bad_moments(self, choose: Callable[[int], str]) -> None:
         """Many changes at once, a daemon that dies while it writes them, and one that is dead."""
-        self._stage.heading("3  Bad moments: kill -9, then a new start", *self._stage.products)
+        self._stage.heading("3  Bad moments: kill -9, then a new start", columns=True)
         kinds = [choose(number) for number in range(MANY)]
         self._happen(kinds)
-        self._happen(kinds, "{}; the daemon is killed over them", self._crash)
+        self._happen(kinds, "{}; killed over them", self._crash)
         self._daemon.kill()
-        self._happen(kinds, "{} while the daemon is dead", self._start_again)
+        self._happen(kinds, "{}, the daemon dead", self._start_again)
 
     def _crash(self) -> None:
         time.sleep(self._notifies + DYING_SECONDS)
@@ -188,12 +198,12 @@ class Story:
     # Act 4 --------------------------------------------------------------------------------------
 
     def compare(self) -> bool:
-        """Both products against what they should hold; whether all is equal."""
-        with self._stage.waiting("Comparing both products with what they should hold"):
+        """The products against what they should hold; whether all is equal."""
+        with self._stage.waiting("Comparing the products with what they should hold"):
             found = self._sandbox.ask("compare", timeout=60, wait=10)
         products = [found["products"][name] for name in self._stage.products]
         stage = self._stage
-        stage.heading("4  Comparison with what should be there", *stage.products)
+        stage.heading("4  Comparison with what should be there", columns=True)
         for name, key in (
             ("accounts", "accounts"),
             ("… of these active", "active"),
@@ -208,6 +218,7 @@ class Story:
             values = [self._latencies[name] for name in stage.products]
             stage.figures("median latency", [statistics.median(v) if v else None for v in values])
             stage.figures("slowest", [max(v) if v else None for v in values])
+        self._show_withheld()
         graph = found["graph"]
         stage.say(
             f"Tenant: {count(found['users'], 'user')}, {count(found['groups'], 'group')};"
@@ -218,6 +229,18 @@ class Story:
             f" {count(graph['notifications'], 'notification')} delivered."
         )
         return self._judge(products, graph)
+
+    def _show_withheld(self) -> None:
+        """What products cannot do is left out, and the daemon says so."""
+        status: StatusResult = ask_daemon(self._config, "status")
+        for each in status["targets"]:
+            reasons = [
+                f"{number} {reason}"
+                for reason, number in sorted(each["withheld"].items())
+                if reason != "backing_off"  # looked at once more after the crash
+            ]
+            if reasons:
+                self._stage.say(f"Withheld in {each['target']}: {', '.join(reasons)}.")
 
     def _compare_counts(self, products: Sequence[Mapping[str, Any]]) -> None:
         for name, key in (
@@ -242,7 +265,7 @@ class Story:
             foreign = sum(each["foreign"] for each in products)
             self._stage.verdict(
                 True,
-                "Both products are exactly as the tenant says;"
+                f"{all_of(self._stage.products)} exactly as the tenant says;"
                 f" {count(foreign, 'foreign account')} untouched.",
             )
         return not wrong and not self._late
@@ -293,6 +316,26 @@ class Story:
         """One real command, and what it says."""
         done = azsyncd(self._config, *words)
         return shlex.join(["azsyncd", *words]), done.stdout + done.stderr
+
+
+def progress_of(
+    status: StatusResult,
+) -> tuple[dict[str, tuple[int, int | None]], dict[str, str]]:
+    """How far the daemon is with Entra, and then with each product; and what it does there."""
+    entra = status["entra"]
+    if not entra["revision"]:
+        crawl = entra["crawl"] or {"objects": 0}
+        return {"entra": (crawl["objects"], None)}, {"entra": "objects read"}
+    figures = {each["target"]: (each["done"], each["total"]) for each in status["targets"]}
+    steps = {each["target"]: each["step"] for each in status["targets"]}
+    return figures, steps
+
+
+def all_of(products: Sequence[str]) -> str:
+    """`All five products are`."""
+    if len(products) < 3:
+        return "Both products are" if len(products) == 2 else "The product is"
+    return f"All {('three', 'four', 'five')[len(products) - 3]} products are"
 
 
 def _has_planned(status: StatusResult) -> bool:

@@ -85,10 +85,12 @@ def test_a_child_is_asked_to_end_and_made_to_if_it_does_not(
 
 
 def test_the_sandbox_answers_refuses_and_ends(tmp_path: Path) -> None:
-    sandbox = SandboxProcess(10, 1, tmp_path)
+    sandbox = SandboxProcess(10, 1, tmp_path, {"jira": "8.13", "cloud": None})
     try:
-        assert sandbox.ready()["tenant"]["users"] == 10
-        assert set(sandbox.ask("figures")) == {"jira", "crowd"}
+        ready = sandbox.ready()
+        assert ready["tenant"]["users"] == 10
+        assert ready["targets"]["jira"]["version"] == "8.13"
+        assert set(sandbox.ask("figures")) == {"jira", "cloud"}
         with pytest.raises(DemoFailed, match="cannot do 'dance'"):
             sandbox.ask("dance")
         with pytest.raises(DemoFailed, match="did not answer in time"):

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from azsyncd.cli.demo import settings
+from azsyncd.cli.demo.choice import ALL
 from azsyncd.config import load
 
+PASSWORD = {"username": "azsyncd", "password": "very-secret"}
 READY: Mapping[str, Any] = {
     "tenant_id": "11111111-2222-3333-4444-555555555555",
     "client_id": "66666666-7777-8888-9999-000000000000",
@@ -19,12 +21,17 @@ READY: Mapping[str, Any] = {
     "addresses": {
         "login": "https://127.0.0.1:1001",
         "graph": "https://127.0.0.1:1002",
-        "jira": "https://127.0.0.1:1003/jira",
-        "crowd": "https://127.0.0.1:1004/crowd",
     },
-    "jira_token": "very-secret-token",
-    "crowd_username": "azsyncd",
-    "crowd_password": "very-secret-password",
+    "targets": {
+        name: {
+            "type": name,
+            "version": "1.2",
+            "url": f"https://127.0.0.1:1003/{name}",
+            **({"token": "very-secret"} if name != "crowd" else PASSWORD),
+            **({"directory_id": "7d1c2f0e"} if name == "cloud" else {}),
+        }
+        for name in ALL
+    },
 }
 
 
@@ -46,8 +53,20 @@ def test_the_configuration_is_valid_wherever_the_folder_is(tmp_path: Path, name:
     assert config.notifications.public_url == "https://127.0.0.1:4711/notifications"
     assert config.state.path == str(folder / "azsyncd.db")
     assert config.admin.socket == str(folder / "admin.sock")
-    assert list(config.targets) == ["jira", "crowd"]
-    assert config.targets["jira"].guard == config.targets["crowd"].guard
+    assert list(config.targets) == list(ALL)
+    assert all(each.guard == config.targets["jira"].guard for each in config.targets.values())
+    assert config.targets["cloud"].directory_id == "7d1c2f0e"
+    keep = [name for name, each in config.targets.items() if each.accounts.attributes]
+    assert keep == ["crowd", "cloud"]
+
+
+def test_a_product_that_takes_no_tokens_is_given_name_and_password(tmp_path: Path) -> None:
+    told = ready(tmp_path)
+    told["targets"] = {"jira": {**told["targets"]["crowd"], "type": "jira"}}
+    config = load(settings.write(tmp_path, told, 4711)).config
+    assert list(config.targets) == ["jira"]
+    auth = config.targets["jira"].auth
+    assert (auth.username, auth.token) == ("azsyncd", None)
 
 
 def test_secrets_are_files_for_us_alone_and_not_in_the_configuration(tmp_path: Path) -> None:
@@ -55,7 +74,7 @@ def test_secrets_are_files_for_us_alone_and_not_in_the_configuration(tmp_path: P
     assert "very-secret" not in file.read_text()
     for _, secret in load(file).config.secrets():
         assert secret.kind == "file"
-    for name in ("entra_secret", "jira_token", "crowd_password"):
+    for name in ("entra_secret", "jira_token", "cloud_token", "crowd_password"):
         assert (tmp_path / name).stat().st_mode & 0o077 == 0
         assert (tmp_path / name).read_text().startswith("very-secret")
 

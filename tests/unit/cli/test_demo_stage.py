@@ -8,10 +8,13 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
+from azsyncd.cli.demo.choice import ALL
 from azsyncd.cli.demo.stage import PLAIN_WIDTH, Stage
 
+TWO = ("jira", "crowd")
 
-def stage(width: int | None = None) -> tuple[Stage, io.StringIO]:
+
+def stage(width: int | None = None, products: tuple[str, ...] = TWO) -> tuple[Stage, io.StringIO]:
     """A stage on a terminal of so many columns; None: on none."""
     written = io.StringIO()
     console = Console(
@@ -25,7 +28,7 @@ def stage(width: int | None = None) -> tuple[Stage, io.StringIO]:
         soft_wrap=True,
         _environ={"TERM": "xterm"},
     )
-    return Stage(("jira", "crowd"), console), written
+    return Stage(products, console), written
 
 
 @pytest.mark.parametrize("width", [None, 80, 120, 200])
@@ -34,7 +37,7 @@ def test_times_stand_below_their_products_and_nothing_is_wider_than_the_screen(
     width: int | None, text: str
 ) -> None:
     shown, written = stage(width)
-    shown.heading("Everyday changes", "jira", "crowd")
+    shown.heading("Everyday changes", columns=True)
     shown.happened(text, {"jira": 0.25, "crowd": None}, [])
     shown.happened(text, {"jira": 12.5}, ["crowd"])
     lines = [line for line in written.getvalue().splitlines() if line]
@@ -45,6 +48,30 @@ def test_times_stand_below_their_products_and_nothing_is_wider_than_the_screen(
     assert second.endswith("12.50 s      late")
 
 
+@pytest.mark.parametrize(
+    ("width", "head"),
+    [
+        (80, "    jira  confl.   bitb.   crowd   cloud"),
+        (None, "       jira confluence  bitbucket      crowd      cloud"),
+        (120, "       jira confluence  bitbucket      crowd      cloud"),
+    ],
+)
+def test_five_products_fit_on_every_screen_and_leave_room_for_the_story(
+    width: int | None, head: str
+) -> None:
+    shown, written = stage(width, ALL)
+    shown.heading("3  Bad moments: kill -9, a new start", columns=True)
+    shown.happened("Noor Çelik is invited as a guest, for …", dict.fromkeys(ALL, 0.25), [])
+    shown.happened("Ann joins", dict.fromkeys(ALL, 62.25), ["cloud"])
+    shown.figures("requests", [12_345] * 5)
+    lines = [line for line in written.getvalue().splitlines() if line]
+    assert {cell_len(line) for line in lines} == {width or PLAIN_WIDTH}
+    assert lines[0].endswith(head)
+    assert lines[1].startswith("  Noor Çelik is invited as a guest")
+    assert lines[2].split() == ["Ann", "joins", *["62.25", "s"] * 4, "late"]
+    assert lines[3].split() == ["requests", *["12,345"] * 5]
+
+
 def test_there_is_no_bar_and_no_escape_sequence_where_there_is_no_terminal(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -53,8 +80,8 @@ def test_there_is_no_bar_and_no_escape_sequence_where_there_is_no_terminal(
     with shown.waiting("for something"):
         pass
     with shown.bars() as bars:
-        bars.show({"jira": (10, 2000), "crowd": (3, None)})
-    assert written.getvalue() == "  jira 10 of 2,000, crowd 3\n"
+        bars.show({"jira": (10, 2000), "crowd": (3, None)}, {"crowd": "reading users"})
+    assert written.getvalue() == "  jira 10 of 2,000, crowd reading users 3\n"
 
 
 def test_progress_is_not_said_all_the_time() -> None:
@@ -72,6 +99,14 @@ def test_there_is_a_bar_on_a_terminal() -> None:
         bars.show({"jira": (2, 2)})
     assert "jira" in written.getvalue()
     assert "2/2" in written.getvalue()
+
+
+def test_bars_that_do_not_stay_are_wiped_away() -> None:
+    shown, written = stage(80)
+    with shown.bars(stay=False) as bars:
+        bars.show({"jira": (1, 2)}, {"jira": "reading groups"})
+    assert "reading groups" in written.getvalue()
+    assert written.getvalue().endswith("\x1b[1A\x1b[2K")
 
 
 def test_what_a_command_says_is_shown_without_control_characters() -> None:

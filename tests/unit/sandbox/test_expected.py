@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 import pytest
 
+from azsyncd.sandbox.bitbucket import Bitbucket
+from azsyncd.sandbox.cloud import Cloud
+from azsyncd.sandbox.confluence import Confluence
 from azsyncd.sandbox.crowd import Crowd
 from azsyncd.sandbox.datacenter import DataCenter
 from azsyncd.sandbox.expected import Expectation
@@ -30,7 +33,7 @@ class Page:
                 self.product,
                 scope_group=self.scope,
                 pattern="atl-*",
-                attributes=isinstance(self.product, Crowd),
+                attributes=isinstance(self.product, (Crowd, Cloud)),
             )
         return self._expectation
 
@@ -44,8 +47,12 @@ class Page:
 
 @pytest.fixture
 def page() -> Page:
+    return page_of(Jira())
+
+
+def page_of(product: DataCenter) -> Page:
     """Ann is in scope and in atl-dev, by a group between; ben is a foreign account."""
-    tenant, product = Tenant(), Jira()
+    tenant = Tenant()
     ann = tenant.add_user("Ann@x.example", displayName="Ann  Lee", mail="ann.lee@x.example")
     team = tenant.add_group("Team", members=[ann])
     scope = tenant.add_group("Atlassian Users", members=[team])
@@ -204,3 +211,94 @@ def test_asks_again_about_single_differences(page: Page) -> None:
     page.product.add_group("atl-dev")
     left = page.expectation.differences(missing)
     assert left == {("account", page.ann): "ann@x.example: has no account"}
+
+
+# What single products cannot do -------------------------------------------------------------------
+
+
+def marry(page: Page) -> None:
+    page.tenant.update(
+        page.ann, userPrincipalName="new@x.example", mail="new@x.example", displayName="Ann New"
+    )
+
+
+def test_confluence_renames_nobody_and_updates_all_the_same() -> None:
+    page = page_of(Confluence(version="9.3"))
+    fulfil(page)
+    marry(page)
+    (difference,) = page.look()
+    assert difference.startswith("ann@x.example: e-mail 'ann.lee@x.example', should be 'new@")
+    page.product.edit_user("ann@x.example", email="new@x.example", display_name="Ann New")
+    assert page.look() == []
+
+
+def test_nobody_gets_the_name_under_which_somebody_else_goes_on() -> None:
+    page = page_of(Confluence())
+    fulfil(page)
+    page.tenant.update(page.ann, userPrincipalName="new@x.example")
+    other = page.tenant.add_user("ann@x.example", displayName="Ann Lee", mail="ann.lee@x.example")
+    page.tenant.add_member(page.scope, other)
+    assert page.look() == []
+
+
+def test_confluence_before_9_3_keeps_what_it_was_given() -> None:
+    page = page_of(Confluence(version="9.2.21"))
+    fulfil(page)
+    marry(page)
+    assert page.look() == []
+    adopted = page_of(Confluence(version="9.2.21"))
+    adopted.product.add_group("atl-dev")
+    adopted.make("ANN@x.example", "old@x.example", "Annie", groups=["atl-dev"])
+    assert adopted.look() == []
+
+
+def test_confluence_takes_no_quotes_in_usernames_and_no_slashes_in_group_names() -> None:
+    page = page_of(Confluence())
+    fulfil(page)
+    odd = page.tenant.add_user("siobhan.o'brien@x.example", displayName="Siobhan")
+    page.tenant.add_member(page.scope, odd)
+    page.tenant.add_group("atl-a/b", members=[page.ann])
+    assert page.look() == []
+    page.tenant.update(page.ann, displayName="Ann <b>Lee</b>")
+    assert page.look() == ["ann@x.example: name 'Ann Lee', should be 'Ann bLee/b'"]
+
+
+@pytest.mark.parametrize("product", [Bitbucket(), Jira(version="8.2")], ids=["bitbucket", "jira"])
+def test_who_cannot_be_deactivated_loses_her_groups_and_gets_them_back(product: DataCenter) -> None:
+    page = page_of(product)
+    fulfil(page)
+    page.tenant.update(page.ann, accountEnabled=False)
+    assert page.look() == ["ann@x.example: still in 'atl-dev'"]
+    page.product.remove_member("atl-dev", "ann@x.example")
+    assert page.look() == []
+    page.tenant.update(page.ann, accountEnabled=True)
+    assert page.look() == ["ann@x.example: not in 'atl-dev'"]
+
+
+def test_who_leaves_bitbucket_loses_the_licence_that_somebody_gave_her_for_ever() -> None:
+    page = page_of(Bitbucket())
+    page.product.add_group("atl-dev")
+    groups = ["atl-dev", "stash-users", "staff"]
+    page.make("ann@x.example", "ann.lee@x.example", "Ann Lee", groups=groups)
+    assert page.look() == []
+    page.tenant.delete(page.ann)
+    assert page.look() == ["ann@x.example: still in 'atl-dev'; still in 'stash-users'"]
+    page.product.remove_member("stash-users", "ann@x.example")
+    page.tenant.restore(page.ann)
+    assert page.look() == []
+
+
+def test_sees_the_department_in_cloud() -> None:
+    page = page_of(Cloud())
+    fulfil(page)
+    page.tenant.update(page.ann, department="Sales")
+    assert page.look() == ["ann@x.example: department '', should be 'Sales'"]
+    page.product.edit_user("ann@x.example", properties={"department": "Sales"})
+    assert page.look() == []
+
+
+def test_a_foreign_account_that_was_marked_was_changed() -> None:
+    page = page_of(Cloud())
+    fulfil(page)
+    page.product.edit_user("ben", properties={"externalId": "mine"})
+    assert page.look() == ["the foreign account 'ben' was changed"]

@@ -14,13 +14,14 @@ import pytest
 
 from azsyncd.sandbox.datacenter import DataCenter
 from azsyncd.sandbox.expected import Expectation
+from azsyncd.sandbox.products import PRODUCTS
 from azsyncd.sandbox.serve import Sandbox, obey, served
 from azsyncd.sandbox.world import build
 
 
 @pytest.fixture
 def sandbox() -> Sandbox:
-    return Sandbox(build(20), secret="s")
+    return Sandbox(build(20, products=dict.fromkeys(PRODUCTS)), secret="s")
 
 
 def fulfil(expectation: Expectation, product: DataCenter) -> None:
@@ -33,13 +34,14 @@ def fulfil(expectation: Expectation, product: DataCenter) -> None:
         person = product.user(should.username)
         if person is None:
             person = product.add_user(should.username)
-        department = {"department": [should.department]} if should.department else {}
+        department = {"department": should.department} if should.department else {}
         people.edit_person(
             person,
             email=should.email,
             display_name=should.display_name,
             active=should.active,
-            attributes={**person.attributes, **department},
+            attributes={**person.attributes, **{k: [v] for k, v in department.items()}},
+            properties={**person.properties, **department},
         )
         wanted = {expectation.groups[group] for group in should.groups}
         for name in wanted:
@@ -91,19 +93,19 @@ async def test_a_change_is_timed_for_each_product_by_looking_at_it(sandbox: Sand
     told: list[Mapping[str, Any]] = []
 
     async def follow() -> None:
-        await asyncio.sleep(0.05)
-        fulfil(sandbox.expected["crowd"], sandbox.world.crowd)
-        await asyncio.sleep(0.1)
-        fulfil(sandbox.expected["jira"], sandbox.world.jira)
+        for name in ("crowd", "jira", "cloud", "bitbucket", "confluence"):
+            await asyncio.sleep(0.05)
+            fulfil(sandbox.expected[name], sandbox.world.products[name])
 
     following = asyncio.create_task(follow())
     result = await sandbox.happen(told.append, ["joiner"], within=5)
     await following
     assert result["late"] == {}
     assert 0.05 <= result["seconds"]["crowd"] < result["seconds"]["jira"]
-    assert result["seconds"]["jira"] >= 0.15
+    assert result["seconds"]["confluence"] >= 0.25
     assert told[0]["text"] == result["text"]
-    assert [each["product"] for each in told[1:]] == ["crowd", "jira"]
+    order = ["crowd", "jira", "cloud", "bitbucket", "confluence"]
+    assert [each["product"] for each in told[1:]] == order
 
 
 async def test_a_change_that_does_not_arrive_is_late_and_says_what_is_wrong(
@@ -113,7 +115,7 @@ async def test_a_change_that_does_not_arrive_is_late_and_says_what_is_wrong(
     result = await sandbox.happen(lambda _: None, ["joiner"], within=0.05)
     assert result["seconds"] == {}
     assert all("has no account" in texts[0] for texts in result["late"].values())
-    assert set(result["late"]) == {"jira", "crowd"}
+    assert set(result["late"]) == set(PRODUCTS)
 
 
 async def test_many_changes_at_once_are_one_wait(sandbox: Sandbox) -> None:
@@ -127,7 +129,7 @@ async def test_many_changes_at_once_are_one_wait(sandbox: Sandbox) -> None:
     result = await following
     assert result["text"] == "3 changes at once"
     assert result["changes"] == 3
-    assert set(result["seconds"]) == {"jira", "crowd"}
+    assert set(result["seconds"]) == set(PRODUCTS)
 
 
 async def test_a_product_that_has_nothing_to_do_has_no_time(sandbox: Sandbox) -> None:
@@ -137,7 +139,7 @@ async def test_a_product_that_has_nothing_to_do_has_no_time(sandbox: Sandbox) ->
         sandbox.world.tenant.update(user.id, jobTitle="Chief")
     )
     result = await sandbox.happen(lambda _: None, ["promotion"], within=5)
-    assert result["seconds"] == {"jira": None, "crowd": None}
+    assert result["seconds"] == dict.fromkeys(PRODUCTS)
 
 
 async def test_what_cannot_happen_says_nothing(sandbox: Sandbox) -> None:
@@ -182,17 +184,24 @@ async def test_what_is_under_way_is_given_up_when_nobody_asks_any_more(sandbox: 
 
 
 async def test_everything_is_served_behind_tls_by_its_own_authority(tmp_path: Path) -> None:
-    async with served(build(10), tmp_path) as (_, ready):
-        addresses = ready["addresses"]
+    world = build(10, products=dict.fromkeys(PRODUCTS))
+    async with served(world, tmp_path) as (_, ready):
+        addresses, told = ready["addresses"], ready["targets"]
+        addresses = addresses | {name: each["url"] for name, each in told.items()}
         trusting = ssl.create_default_context(cafile=ready["ca_file"])
-        known = aiohttp.encode_basic_auth(ready["crowd_username"], ready["crowd_password"])
+        known = aiohttp.encode_basic_auth(told["crowd"]["username"], told["crowd"]["password"])
         questions: dict[str, tuple[str, dict[str, Any]]] = {
             "login": (f"/{ready['tenant_id']}/v2.0/.well-known/openid-configuration", {}),
             "graph": ("/v1.0/users/delta", {}),
-            "jira": (
-                "/rest/api/2/myself",
-                {"headers": {"Authorization": f"Bearer {ready['jira_token']}"}},
-            ),
+            **{
+                name: (path, {"headers": {"Authorization": f"Bearer {told[name]['token']}"}})
+                for name, path in {
+                    "jira": "/rest/api/2/myself",
+                    "confluence": "/rest/api/user/current",
+                    "bitbucket": "/rest/api/latest/admin/groups",
+                    "cloud": f"/scim/directory/{told['cloud']['directory_id']}/Users",
+                }.items()
+            },
             "crowd": (
                 "/rest/usermanagement/1/config/cookie",
                 {"headers": {"Authorization": known, "Accept": "application/json"}},

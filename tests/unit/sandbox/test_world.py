@@ -7,6 +7,7 @@ from collections import Counter
 import pytest
 
 from azsyncd.sandbox.nodes import Sort
+from azsyncd.sandbox.products import PRODUCTS
 from azsyncd.sandbox.world import FOREIGN, INSIDE, PREFIX, World, build
 
 
@@ -80,7 +81,22 @@ def test_has_groups_that_must_not_be_written(world: World) -> None:
     assert max(Counter(group.name for group in wanted).values()) == 2
 
 
-def test_products_hold_accounts_to_adopt_and_foreign_ones(world: World) -> None:
+def test_has_the_products_that_were_asked_for_in_these_versions() -> None:
+    made = build(10, products={"jira": "10.6", "confluence": "9.2", "cloud": None}).products
+    assert [(name, each.kind) for name, each in made.items()] == [
+        ("jira", "jira"), ("confluence", "confluence"), ("cloud", "cloud"),
+    ]  # fmt: skip
+    assert (made["jira"].version, made["confluence"].version) == ("10.6", "9.2")
+
+
+def test_a_product_holds_the_same_whatever_stands_beside_it() -> None:
+    alone = build(50, products={"crowd": None}).crowd
+    beside = build(50, products=dict.fromkeys(PRODUCTS)).crowd
+    assert [p.name for p in alone.users()] == [p.name for p in beside.users()]
+
+
+def test_products_hold_accounts_to_adopt_and_foreign_ones() -> None:
+    world = build(1000, products=dict.fromkeys(PRODUCTS))
     upns = {user.name.casefold() for user in world.tenant.users()}
     for product in world.products.values():
         names = {person.name.casefold() for person in product.users()}
