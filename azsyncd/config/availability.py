@@ -30,9 +30,7 @@ COMING = (
     ),
     Coming(("admin", "listen"), instead="admin.socket and admin.metrics are there"),
     Coming(("admin", "token"), instead="admin.socket and admin.metrics are there"),
-    Coming(("targets", "*", "groups", "on_rename"), ("new_group",)),
     Coming(("targets", "*", "groups", "nested"), ("keep",)),
-    Coming(("targets", "*", "groups", "default")),
     Coming(("targets", "*", "seats", "keep_free")),
 )
 

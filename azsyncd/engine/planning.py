@@ -24,7 +24,7 @@ from azsyncd.model.identities import Group, ObjectId
 from azsyncd.plan.desk import Desk
 from azsyncd.plan.expressions import ExpressionFailed, Unread
 from azsyncd.plan.facts import WantedGroup
-from azsyncd.plan.groups import GroupPlan, in_scope, plan_group, wanted_name
+from azsyncd.plan.groups import GroupPlan, in_scope, is_own, plan_group, plan_own, wanted_name
 from azsyncd.plan.mapping import AccountMapping, GroupMapping
 from azsyncd.plan.policy import Mode, Policy
 from azsyncd.plan.scope import GroupRule, UserRule, Verdict
@@ -32,7 +32,7 @@ from azsyncd.plan.users import UserPlan, plan_user
 from azsyncd.plan.wishes import Kind as WishKind
 from azsyncd.plan.wishes import Wish, wish_for
 from azsyncd.state import facts as facts_
-from azsyncd.state import holds, links, mirror, spill
+from azsyncd.state import holds, links, mirror, own, spill
 from azsyncd.state.standing import account_name, account_number
 from azsyncd.state.store import Connection
 
@@ -93,6 +93,9 @@ class Planning:
             group_mapping=self._group_mapping,
             scope=self._scope.facts(db),
             groups=self.groups,
+            everybody=frozenset(
+                id_ for id_, group in self.groups.items() if group.everybody and not group.emptied
+            ),
             now=self._clock.now(),
             proof=mirror.has_proof(db),
             signed_in_as=self.signed_in_as(),
@@ -104,6 +107,8 @@ class Planning:
         """Work out the wanted groups from nothing, after a start or a change of the settings."""
         self.groups.clear()
         self._scope.forget()
+        for name in self.policy.groups.default:
+            own.ensure(db, name)
         numbers = facts_.every(db, "group")
         for n in numbers:
             group = facts_.group_base(db, n)
@@ -122,6 +127,9 @@ class Planning:
     def _claim_group(
         self, db: Connection, n: int, group: Group, desk: Desk
     ) -> set[tuple[str, str]]:
+        if is_own(group.id):
+            name = {"group": fold(group.name)} if desk.gives(group.id) else {}
+            return facts_.claim(db, self.t, n, name)
         facts = replace(
             facts_.group_facts(db, self.t, n, group, None), followed=self._scope.follows(db, n)
         )
@@ -135,6 +143,8 @@ class Planning:
         return facts_.claim(db, self.t, n, wanted)
 
     def _group_plan(self, db: Connection, n: int, group: Group, desk: Desk) -> GroupPlan:
+        if is_own(group.id):
+            return plan_own(facts_.group_facts(db, self.t, n, group, group.name), desk)
         followed = self._scope.follows(db, n)
         base = replace(facts_.group_facts(db, self.t, n, group, None), followed=followed)
         name = None
@@ -177,15 +187,21 @@ class Planning:
         desk = self.desk(db)
         for n in sorted(seen):
             group = facts_.group_base(db, n)
-            if group is not None and self._draft_group(db, draft, n, group, desk):
-                # Not only whoever is in it: also whoever is still in the product's.
-                heads |= {n, *links.holders(db, self.t, n)}
+            if group is not None:
+                heads |= self._draft_group(db, draft, n, group, desk)
         if self._scope.note_doubt(db):
             heads |= facts_.concerned(db, self.t)
         return heads
 
-    def _draft_group(self, db: Connection, draft: Draft, n: int, group: Group, desk: Desk) -> bool:
+    def _draft_group(
+        self, db: Connection, draft: Draft, n: int, group: Group, desk: Desk
+    ) -> set[int]:
+        """Whose memberships have to be looked at because of it."""
         plan = self._group_plan(db, n, group, desk)
+        heads: set[int] = set()
+        if (plan.leaves or plan.takes_back) and self._writes_links:
+            heads = self._move(db, draft, n, plan, desk)
+            plan = self._group_plan(db, n, group, desk)
         before = self.groups.get(group.id)
         if plan.wanted is None:
             self.groups.pop(group.id, None)
@@ -196,7 +212,25 @@ class Planning:
                 facts_.remember(db, self.t, "include", entry, n)
         draft.groups.add(n)
         self._recording.record(db, draft, n, plan.changes, plan.waiting, hold=plan.hold)
-        return before != plan.wanted
+        if before != plan.wanted:
+            # Not only whoever is in it: also whoever is still in the product's.
+            heads |= {n, *links.holders(db, self.t, n)}
+            if is_own(group.id):
+                heads |= facts_.concerned(db, self.t)
+        return heads
+
+    def _move(self, db: Connection, draft: Draft, n: int, plan: GroupPlan, desk: Desk) -> set[int]:
+        """A group gets another group of the product; what it leaves is the product's own."""
+        heads = links.holders(db, self.t, n)
+        moved = [own.hand_over(db, self.t, n) if plan.leaves else None]
+        if plan.takes_back is not None:
+            moved.append(own.take_back(db, self.t, plan.takes_back, n))
+        for m in (each for each in moved if each is not None):
+            group = facts_.group_base(db, m)
+            if group is not None:
+                spill.drop(db, draft.t, [m])
+                heads |= self._draft_group(db, draft, m, group, desk)
+        return heads
 
     def draft_foreign(
         self, db: Connection, draft: Draft, numbers: Collection[int] | None = None
@@ -208,6 +242,8 @@ class Planning:
         desk = self.desk(db)
         for group in sorted(self._wanted(db, numbers), key=lambda wanted: wanted.object_id):
             if not group.stands or group.blocked is not None or group.emptied:
+                continue
+            if group.everybody:  # Entra says nothing of who else belongs in
                 continue
             g = links.group_number(db, self.t, group.object_id)
             n = mirror.number_of(db, group.object_id)

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 
 from azsyncd.model.accounts import Account, Capabilities, Dialect, fold
 from azsyncd.model.identities import ObjectId
-from azsyncd.plan.facts import WantedGroup
+from azsyncd.plan.facts import OWN, WantedGroup
 from azsyncd.plan.mapping import AccountMapping, GroupMapping
 from azsyncd.plan.policy import Policy
 from azsyncd.plan.scope import GroupRule, ScopeFacts, UserRule
@@ -49,6 +49,7 @@ class Desk:
     now: float
     proof: bool = True
     signed_in_as: frozenset[str] = frozenset()
+    everybody: frozenset[ObjectId] = frozenset()  # `groups.default`, as far as they are wanted
     allowed_groups: tuple[str, ...] = field(default=())
 
     def protects_user(self, *names: str | None) -> str | None:
@@ -72,6 +73,10 @@ class Desk:
         ):
             return "an administrators' group; name it in protect.allow to sync it"
         return None
+
+    def gives(self, own: ObjectId) -> bool:
+        """Whether an own group is one of `groups.default`."""
+        return any(own == OWN + fold(name) for name in self.policy.groups.default)
 
     def foreign_mark(self, account: Account, owner: ObjectId) -> str | None:
         """Whose mark an account carries, if it is not ours for this object (rule 20)."""

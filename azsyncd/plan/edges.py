@@ -26,9 +26,10 @@ class Part:
 
 
 def wanted_groups(facts: UserFacts, desk: Desk) -> set[ObjectId]:
-    """The groups of the scope that she is in, by the nesting rule."""
+    """The groups of the scope that she is in, by the nesting rule, and those for everybody."""
     mine = facts.direct if desk.policy.groups.nested != "flatten" else facts.groups
-    return {group for group in mine if group in desk.groups and not desk.groups[group].emptied}
+    found = {group for group in mine if group in desk.groups and not desk.groups[group].emptied}
+    return found | desk.everybody if desk.everybody else found
 
 
 def plan_edges(facts: UserFacts, desk: Desk) -> Part:

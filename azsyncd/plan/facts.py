@@ -15,6 +15,10 @@ from azsyncd.model.identities import Group, ObjectId, User
 from azsyncd.model.links import AccountLink, Edge, GroupLink
 
 
+OWN = "own:"
+"""How the id of a group begins that stands for none of Entra's: its name follows, folded."""
+
+
 @dataclass(frozen=True, slots=True)
 class Standing:
     """An account that stands in the target, and whose it is.
@@ -105,7 +109,8 @@ class WantedGroup:
 
     `stands`: it is linked, or will be when its own change was made. `blocked`: why nobody can be
     put into it or taken out of it now (conflict, protected …); None = all is well. `emptied`: it
-    left the scope, and what is ours in it is removed (`gone: empty`).
+    left the scope, and what is ours in it is removed (`gone: empty`). `everybody`: one of
+    `groups.default`; nobody of Entra's is its member, everybody who is synced belongs in.
     """
 
     object_id: ObjectId
@@ -113,3 +118,4 @@ class WantedGroup:
     stands: bool
     blocked: str | None = None
     emptied: bool = False
+    everybody: bool = False

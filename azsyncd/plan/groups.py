@@ -8,7 +8,9 @@
  yes        yes        live       -                          other name: unsupported, goes on
  -          yes        live       as `groups.gone` says      keep · empty · delete
  -          yes        -          -                          not ours: never touched
-A linked group is followed by id for ever (rule 12).
+A linked group is followed by id for ever (rule 12). Products cannot rename groups: with `on_rename:
+new_group` it moves to another group, and the old one is the product's own from then on. So are the
+groups of `groups.default`; an own group that is wanted no more goes the way of `groups.gone`.
 """
 
 from __future__ import annotations
@@ -17,11 +19,11 @@ from dataclasses import dataclass, replace
 
 from azsyncd.model.accounts import InvalidValue, TargetGroup, fold
 from azsyncd.model.changes import Change, Kind, Phase, Reason, Waiting, Withheld
-from azsyncd.model.identities import Presence
+from azsyncd.model.identities import ObjectId, Presence
 from azsyncd.model.links import LinkState
 from azsyncd.plan.desk import Desk
 from azsyncd.plan.expressions import ExpressionFailed, Unread
-from azsyncd.plan.facts import GroupFacts, WantedGroup
+from azsyncd.plan.facts import OWN, GroupFacts, WantedGroup
 from azsyncd.plan.scope import Verdict
 
 RENAMED_INTO_SCOPE = "came to match the scope by being renamed"
@@ -32,18 +34,48 @@ class GroupPlan:
     """What follows for one group.
 
     `wanted`: memberships are planned for it: it is in scope, or is to be emptied. `hold`: a person
-    decides before its first write (rule 12).
+    decides before its first write (rule 12). `leaves`: the group that it is linked to is given up
+    first. `takes_back`: the own group that is simply its again.
     """
 
     changes: tuple[Change, ...] = ()
     waiting: tuple[Waiting, ...] = ()
     wanted: WantedGroup | None = None
     hold: str = ""
+    leaves: bool = False
+    takes_back: ObjectId | None = None
 
 
 def wanted_name(facts: GroupFacts, desk: Desk) -> str:
     """The legal name of the group in the target; raises InvalidValue, Unread, ExpressionFailed."""
     return desk.dialect.group(desk.group_mapping.name(facts.group))
+
+
+def is_own(id_: ObjectId) -> bool:
+    """Whether this is a product's own group."""
+    return id_.startswith(OWN)
+
+
+def plan_own(facts: GroupFacts, desk: Desk) -> GroupPlan:
+    """Decide for a group of `groups.default`, or one that stands for nothing any more."""
+    listed = {OWN + fold(name) for name in desk.policy.groups.default}
+    if facts.group.id not in listed:
+        return _gone(facts, "it stands for no group of the scope any more", desk)
+    try:
+        name = desk.dialect.group(facts.group.name)
+    except InvalidValue as error:
+        return GroupPlan(waiting=(_wait(facts, Withheld.INVALID_VALUE, str(error)),))
+    if fold(name) in desk.capabilities.admin_groups:
+        detail = f"{name}: an administrators' group is no default for everybody"
+        return GroupPlan(waiting=(_wait(facts, Withheld.PROTECTED, detail),))
+    if facts.link is None or facts.link.state is LinkState.PENDING:
+        plan = _new(facts, name, desk, Reason.NEW)
+    elif facts.standing is None:
+        plan = _new(facts, name, desk, Reason.DRIFT)
+    else:
+        plan = _linked(facts, facts.standing, facts.standing.name, desk)
+    wanted = plan.wanted and replace(plan.wanted, everybody=True)
+    return replace(plan, wanted=wanted)
 
 
 def in_scope(facts: GroupFacts, desk: Desk) -> tuple[Verdict, str]:
@@ -164,13 +196,15 @@ def _new(facts: GroupFacts, name: str, desk: Desk, reason: Reason) -> GroupPlan:
                 Withheld.MODE, f"{name} was deleted by hand in the product", "drift: report", change
             )
         return GroupPlan(changes=(change,), wanted=wanted, hold=hold)
+    if standing.owner is not None and is_own(standing.owner) and not desk.gives(standing.owner):
+        return GroupPlan(wanted=wanted, takes_back=standing.owner)
     if standing.owner is not None:
         return withheld(
             Withheld.CONFLICT,
             f"the name {name!r} belongs to the group of {standing.owner}",
             "products cannot rename groups: delete the old one there, or choose another name",
         )
-    if not desk.policy.groups.adopt:
+    if not desk.policy.groups.adopt and not is_own(facts.group.id):
         return withheld(
             Withheld.NOT_OWNED,
             f"a group {name!r} stands in the product, and groups.adopt is false",
@@ -215,9 +249,19 @@ def _linked(facts: GroupFacts, standing: TargetGroup, name: str, desk: Desk) -> 
         return GroupPlan(waiting=(_wait(facts, *_read_only(standing)),), wanted=wanted)
     if fold(standing.name) == fold(name):
         return GroupPlan(wanted=wanted)
+    if desk.policy.groups.on_rename == "new_group":
+        return _moves(facts, wanted, name, desk)
     detail = f"renamed to {name!r} in Entra; the product keeps {standing.name!r}"
     hint = "its members go on being synced; to move: create the new name, grant it, unlink the old"
     return GroupPlan(waiting=(_wait(facts, Withheld.UNSUPPORTED, detail, hint),), wanted=wanted)
+
+
+def _moves(facts: GroupFacts, old: WantedGroup, name: str, desk: Desk) -> GroupPlan:
+    """`on_rename: new_group`. While the new one cannot be had, it goes on under the old name."""
+    plan = _new(replace(facts, link=None, standing=None), name, desk, Reason.CHANGED)
+    if plan.changes or plan.takes_back:
+        return replace(plan, leaves=True)
+    return GroupPlan(waiting=plan.waiting, wanted=old)
 
 
 def _gone(facts: GroupFacts, why: str, desk: Desk) -> GroupPlan:

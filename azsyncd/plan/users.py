@@ -313,7 +313,9 @@ def _deactivate(
     changes = stripped.changes
     if desk.capabilities.strips_accounts and (facts.licensed or not link.deactivated):
         rights = _change(facts, Kind.STRIP, reason, phase, account, account)
-        changes = (rights, *changes)
+        licences = desk.capabilities.licence_groups
+        rest = (c for c in changes if c.group_id and _group(c.group_id, desk) not in licences)
+        changes = (rights, *rest)
     if not desk.capabilities.deactivates_accounts:
         waiting = _unsupported(facts, change, "deactivates_accounts", desk)
     elif not account.writable:  # its groups may stand in another directory
@@ -321,6 +323,10 @@ def _deactivate(
     else:  # this one is refused: it is tried again, though
         return Part((change, *changes), stripped.waiting, judged)
     return Part(changes, (waiting, *stripped.waiting), judged)
+
+
+def _group(group: ObjectId, desk: Desk) -> str:
+    return fold(desk.groups[group].name)
 
 
 def _last_admin(facts: UserFacts, account: Account, change: Change) -> Waiting:

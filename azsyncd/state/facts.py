@@ -49,7 +49,7 @@ def slice_since(
         (t, now, max(now, wall or now)),
     ).fetchall()
     found |= {row["n"] for row in rows if row["kind"] == "user"}
-    due_groups = {row["n"] for row in rows if row["kind"] == "group"}
+    due_groups = {row["n"] for row in rows if row["kind"] != "user"}
     return Slice(frozenset(found), frozenset(groups) | due_groups)
 
 
@@ -60,8 +60,11 @@ def next_due(db: sqlite3.Connection, t: int) -> float | None:
 
 
 def every(db: sqlite3.Connection, kind: str) -> list[int]:
-    """The number of every user or every group, in the order of their first appearance."""
-    return [row[0] for row in db.execute("SELECT n FROM object WHERE kind = ? ORDER BY n", (kind,))]
+    """The number of every user or every group, in the order of their first appearance; a product's
+    own groups count as groups."""
+    kinds = ("user", "user") if kind == "user" else ("group", "own")
+    rows = db.execute("SELECT n FROM object WHERE kind IN (?, ?) ORDER BY n", kinds)
+    return [row[0] for row in rows]
 
 
 def concerned(db: sqlite3.Connection, t: int) -> set[int]:
@@ -323,8 +326,8 @@ def _standing(
 
 
 def group_base(db: sqlite3.Connection, n: int) -> Group | None:
-    """A group of the mirror."""
-    row = db.execute("SELECT * FROM object WHERE n = ? AND kind = 'group'", (n,)).fetchone()
+    """A group of the mirror, or a product's own."""
+    row = db.execute("SELECT * FROM object WHERE n = ? AND kind != 'user'", (n,)).fetchone()
     return None if row is None or row["properties"] is None else mirror.group_of(row)
 
 
@@ -340,7 +343,8 @@ def group_facts(
     link = links.group_link(row, group.id, standing) if row is not None else None
     former = db.execute("SELECT former_name FROM object WHERE n = ?", (n,)).fetchone()
     facts = GroupFacts(group=group, link=link, standing=standing, former_name=former["former_name"])
-    if wanted is None or (link is not None and link.state is not LinkState.PENDING and standing):
+    settled = link is not None and link.state is not LinkState.PENDING
+    if wanted is None or (settled and standing and fold(standing.name) == fold(wanted)):
         return facts
     key = fold(wanted)
     rivals = db.execute(

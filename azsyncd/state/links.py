@@ -90,6 +90,12 @@ def drop(db: sqlite3.Connection, t: int, n: int) -> None:
     db.execute("DELETE FROM link WHERE t = ? AND n = ?", (t, n))
 
 
+def move(db: sqlite3.Connection, t: int, n: int, m: int) -> None:
+    """The link of one object is another's now; whose each membership is stays as it is."""
+    db.execute("DELETE FROM link WHERE t = ? AND n = ?", (t, m))
+    db.execute("UPDATE link SET n = ? WHERE t = ? AND n = ?", (m, t, n))
+
+
 def settle_account(
     db: sqlite3.Connection, t: int, n: int, a: int, origin: Origin, written: Account
 ) -> None:
@@ -99,6 +105,11 @@ def settle_account(
     heritage = db.execute(
         "SELECT max(deactivated) FROM link WHERE a = ? AND n != ?", (a, n)
     ).fetchone()[0]
+    if heritage is not None:  # what the old owner waited with is nobody's
+        db.execute(
+            "DELETE FROM waiting WHERE t = ? AND n IN (SELECT n FROM link WHERE a = ? AND n != ?)",
+            (t, a, n),
+        )
     db.execute("DELETE FROM link WHERE a = ? AND n != ?", (a, n))
     db.execute(
         "INSERT INTO link (t, n, a, origin, state, written, deactivated)"

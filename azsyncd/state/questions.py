@@ -142,22 +142,23 @@ def numbers_of(db: sqlite3.Connection, who: str, t: int | None = None) -> list[t
     found = {
         row["n"]: row["kind"]
         for row in db.execute(
-            "SELECT n, kind FROM object WHERE id = :who OR name = :who OR mail = :who"
-            " ORDER BY n LIMIT 50",
+            "SELECT n, kind FROM object WHERE (id = :who OR name = :who OR mail = :who)"
+            " AND kind != 'own' ORDER BY n LIMIT 50",
             {"who": text},
         )
     }
     if not found:
         sql = (
             "SELECT o.n, o.kind FROM {table} x JOIN link l ON l.{key} = x.{key}"
-            " JOIN object o ON o.n = l.n WHERE x.name = :who AND (:t IS NULL OR x.t = :t) LIMIT 50"
+            " JOIN object o ON o.n = l.n AND o.kind != 'own'"
+            " WHERE x.name = :who AND (:t IS NULL OR x.t = :t) LIMIT 50"
         )
         for table, key in (("account", "a"), ("target_group", "g")):
             rows = db.execute(sql.format(table=table, key=key), {"who": text, "t": t})
             found.update({row["n"]: row["kind"] for row in rows})
     if not found:
         rows = db.execute(
-            "SELECT n, kind FROM object WHERE properties IS NOT NULL"
+            "SELECT n, kind FROM object WHERE properties IS NOT NULL AND kind != 'own'"
             " AND lower(json_extract(properties, '$.displayName')) = :who LIMIT 50",
             {"who": text},
         )

@@ -17,10 +17,11 @@ CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 -- Entra ------------------------------------------------------------------------------------------
 
 -- Users and groups. properties NULL: only its id is known (a member whose own feed lags behind).
+-- own: a group of a product's that stands for none of Entra's (state/own.py).
 CREATE TABLE object (
     n           INTEGER PRIMARY KEY,
     id          TEXT NOT NULL UNIQUE,
-    kind        TEXT NOT NULL CHECK (kind IN ('user', 'group')),
+    kind        TEXT NOT NULL CHECK (kind IN ('user', 'group', 'own')),
     properties  TEXT,
     presence    TEXT NOT NULL DEFAULT 'present',
     since       REAL,

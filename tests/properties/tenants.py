@@ -286,6 +286,8 @@ def sets(draw: st.DrawFn) -> Set:
             groups={
                 "gone": draw(st.sampled_from(["keep", "empty", "delete"])),
                 "nested": draw(st.sampled_from(["flatten", "ignore"])),
+                "on_rename": draw(st.sampled_from(["keep", "new_group"])),
+                "default": draw(st.sampled_from([(), ("users",), ("Users", "ATL-2")])),
                 "foreign_members": draw(st.sampled_from(["keep", "remove"])),
             },
             drift=draw(st.sampled_from(["repair", "report"])),

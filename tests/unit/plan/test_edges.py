@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from azsyncd.model.identities import ObjectId
 from azsyncd.model.links import Edge
 from azsyncd.plan.facts import Standing, WantedGroup
 from azsyncd.plan.users import plan_user
@@ -119,3 +120,20 @@ def test_rule_20_what_would_be_adopted_brings_its_memberships() -> None:
     plan = plan_user(facts(None, JIRA, under_name=standing), desk())
     assert [change.kind for change in plan.changes] == ["adopt"]
     assert plan.judged == {JIRA: True, CROWD: False}
+
+
+def test_default_groups_are_for_everybody_who_is_synced_and_leavers_keep_them() -> None:
+    users = ObjectId("own:users")
+    groups = {users: WantedGroup(users, "users", stands=True, everybody=True)}
+    on = desk(groups=groups, everybody=frozenset({users}))
+    for known in (linked(), facts()):
+        assert planned(known, on)[-1] == "add_member new ?"
+    assert planned(linked(edges={users: True}), on) == []
+    gone = left(edges={users: True})
+    assert planned(gone, on) == ["deactivate left_scope"]
+    strips = desk(KEEP, groups=groups, everybody=frozenset({users}))
+    assert planned(gone, strips) == ["remove_member left_scope ?"]
+    emptied = {users: WantedGroup(users, "users", stands=True, everybody=True, emptied=True)}
+    assert planned(linked(edges={users: True}), desk(groups=emptied)) == [
+        "remove_member left_scope ?"
+    ]

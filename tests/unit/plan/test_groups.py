@@ -5,13 +5,25 @@ from dataclasses import replace
 import pytest
 
 from azsyncd.model.accounts import TargetGroup
-from azsyncd.model.identities import Presence
-from azsyncd.plan.facts import GroupFacts, GroupStanding, WantedGroup
-from azsyncd.plan.groups import GroupPlan, plan_group
+from azsyncd.model.changes import Kind, Reason, Withheld
+from azsyncd.model.identities import Group, ObjectId, Presence
+from azsyncd.plan.facts import OWN, GroupFacts, GroupStanding, WantedGroup
+from azsyncd.plan.groups import GroupPlan, plan_group, plan_own
 from azsyncd.plan.policy import Entry, GroupScope, Policy, Scope, UserScope
 from azsyncd.targets.memory import ABLE
 
-from .making import CROWD, JIRA, THERE, desk, group, group_facts, linked_group, policy
+from .making import (
+    BEN_ID,
+    CROWD,
+    JIRA,
+    THERE,
+    desk,
+    group,
+    group_facts,
+    group_link,
+    linked_group,
+    policy,
+)  # fmt: skip
 
 OUT = group("other")
 DELETED = replace(group(), presence=Presence.SOFT_DELETED)
@@ -193,3 +205,95 @@ def test_the_description_goes_along() -> None:
     plan = plan_group(group_facts(group(description="For Jira")), desk())
     after = plan.changes[0].after
     assert isinstance(after, TargetGroup) and after.description == "For Jira"
+
+
+# Groups of the product's own --------------------------------------------------------------------
+
+USERS = ObjectId(OWN + "users")
+DEFAULT = policy(groups={"default": ("Users",)})
+
+
+def own(**rest: object) -> GroupFacts:
+    return group_facts(Group(USERS, {"displayName": "Users"}), **rest)
+
+
+def test_a_default_group_is_created_or_taken_over_and_everybody_belongs_in() -> None:
+    strict = policy(groups={"default": ("Users",), "adopt": False})
+    stands = GroupStanding(TargetGroup(name="users", key="users"))
+    for facts_, on, kind in (
+        (own(), DEFAULT, Kind.CREATE_GROUP),
+        (own(under_name=stands), DEFAULT, Kind.ADOPT_GROUP),
+        (own(under_name=stands), strict, Kind.ADOPT_GROUP),  # it is named: that says enough
+    ):
+        plan = plan_own(facts_, desk(on))
+        assert [change.kind for change in plan.changes] == [kind]
+        assert plan.wanted is not None and plan.wanted.everybody and plan.wanted.stands
+    absent = policy(groups={"default": ("Users",), "create": False})
+    plan = plan_own(own(), desk(absent))
+    assert [waits.reason for waits in plan.waiting] == [Withheld.NOT_OWNED]
+    assert plan.wanted is not None and plan.wanted.blocked
+
+
+def test_rule_24_administrators_and_protected_groups_are_no_default() -> None:
+    for on in (
+        desk(DEFAULT, able=replace(ABLE, admin_groups=frozenset({"users"}))),
+        desk(
+            policy(groups={"default": ("Users",)}, protect={"allow": ("*",)}),
+            able=replace(ABLE, admin_groups=frozenset({"users"})),
+        ),
+        desk(policy(groups={"default": ("Users",)}, protect={"groups": ("use*",)})),
+    ):
+        plan = plan_own(own(), on)
+        assert [waits.reason for waits in plan.waiting] == [Withheld.PROTECTED]
+        assert plan.wanted is None or plan.wanted.blocked
+
+
+@pytest.mark.parametrize(
+    ("gone", "emptied", "kinds"),
+    [("keep", None, []), ("empty", True, []), ("delete", None, [Kind.DELETE_GROUP])],
+)
+def test_a_default_group_that_left_the_file_goes_the_way_of_gone(
+    gone: str, emptied: bool | None, kinds: list[Kind]
+) -> None:
+    standing = TargetGroup(name="users", key="users")
+    link = replace(group_link(standing), object_id=USERS)
+    plan = plan_own(own(link=link, standing=standing), desk(policy(groups={"gone": gone})))
+    assert (plan.wanted and plan.wanted.emptied) == emptied
+    assert [change.kind for change in plan.changes] == kinds
+
+
+MOVES = policy(groups={"on_rename": "new_group"})
+RENAMED = group("atl-new")
+
+
+def test_rule_31_on_request_a_renamed_group_moves_to_another_group() -> None:
+    plan = plan_group(linked_group(RENAMED), desk(MOVES))
+    assert plan.leaves and plan.takes_back is None
+    assert [(c.kind, c.reason) for c in plan.changes] == [(Kind.CREATE_GROUP, Reason.CHANGED)]
+    stands = GroupStanding(TargetGroup(name="atl-new", key="atl-new"))
+    plan = plan_group(linked_group(RENAMED, under_name=stands), desk(MOVES))
+    assert plan.leaves and [c.kind for c in plan.changes] == [Kind.ADOPT_GROUP]
+
+
+def test_rule_31_it_comes_back_to_the_group_that_it_had() -> None:
+    once = GroupStanding(TargetGroup(name="atl-new", key="atl-new"), ObjectId(OWN + "atl-new"))
+    plan = plan_group(linked_group(RENAMED, under_name=once), desk(MOVES))
+    assert plan.leaves and plan.takes_back == once.owner and not plan.changes
+    listed = policy(groups={"on_rename": "new_group", "default": ("ATL-new",)})
+    plan = plan_group(linked_group(RENAMED, under_name=once), desk(listed))
+    assert not plan.leaves and [w.reason for w in plan.waiting] == [Withheld.CONFLICT]
+
+
+def test_rule_31_while_the_new_name_cannot_be_had_the_old_group_goes_on() -> None:
+    for facts_ in (
+        linked_group(RENAMED, rivals=(BEN_ID,)),
+        linked_group(
+            RENAMED,
+            under_name=GroupStanding(TargetGroup(name="atl-new", key="atl-new"), CROWD),
+        ),
+    ):
+        plan = plan_group(facts_, desk(MOVES))
+        assert not plan.leaves and not plan.changes
+        assert plan.wanted is not None and plan.wanted.name == "atl-jira"
+        assert plan.wanted.blocked is None
+        assert [w.reason for w in plan.waiting] == [Withheld.CONFLICT]

@@ -1,0 +1,107 @@
+"""Groups of a product's own: defaults for everybody, and what a renamed group leaves behind."""
+
+from __future__ import annotations
+
+import pytest
+
+from azsyncd.model.accounts import Account
+from azsyncd.targets.memory import ABLE, Memory
+from tests.unit.state.making import round_
+
+from .tenants import SCOPE, Set, World, policy
+
+EVERYBODY = {f"n{n}@x.org" for n in range(5)}
+
+
+def world_of(product: Memory | None = None, **groups: object) -> World:
+    world = World(Set(policy(groups=groups), ABLE), product)
+    world.turn()
+    world.settle()
+    return world
+
+
+def again(world: World, **groups: object) -> None:
+    """The same state, another file."""
+    world.how = Set(policy(groups=groups), ABLE)
+    world.reconcile = world.engine()
+    world.turn(full=True)
+    world.settle()
+
+
+def test_everybody_is_put_into_the_default_groups_and_who_comes_later_too() -> None:
+    product = Memory(capabilities=ABLE)
+    product.put(Account(username="local@x.org"), "Users")
+    world = world_of(product, default=("users", "new"), foreign_members="remove")
+    assert product.members_of("users") == EVERYBODY | {"local@x.org"}  # others may be in it
+    assert product.members_of("new") == EVERYBODY
+    world.live([("join", 5, 0)])
+    world.settle()
+    assert product.members_of("users") >= {"n5@x.org"}
+    world.live([("part", 0, 0), ("disable", 1, 0)])
+    world.settle()
+    left = product.account("n0@x.org")
+    assert left is not None and not left.active
+    assert {"n0@x.org", "n1@x.org"} <= product.members_of("users")  # frozen, as anywhere
+    calls = list(product.calls)
+    world.turn(full=True)
+    assert product.calls == calls
+
+
+def test_a_default_group_that_a_hand_made_is_filled_as_soon_as_it_stands() -> None:
+    world = world_of(default=("users",), create=False)
+    assert "users" not in world.product.held_groups
+    world.product.put_group("users")
+    world.turn(full=True)
+    world.settle()
+    assert world.product.members_of("users") == EVERYBODY
+
+
+@pytest.mark.parametrize("gone", ["keep", "empty", "delete"])
+def test_a_default_group_that_leaves_the_file(gone: str) -> None:
+    world = world_of(default=("users",))
+    world.product.put(Account(username="local@x.org"), "users")
+    again(world, gone=gone)
+    held = world.product.members_of("users")
+    assert held == {"keep": EVERYBODY | {"local@x.org"}, "empty": {"local@x.org"}}.get(gone, set())
+    assert ("users" in world.product.held_groups) is (gone != "delete")
+    again(world, default=("users",))
+    assert world.product.members_of("users") >= EVERYBODY
+
+
+@pytest.mark.parametrize("gone", ["keep", "empty", "delete"])
+def test_rule_31_a_renamed_group_moves_and_the_old_one_goes_the_way_of_gone(gone: str) -> None:
+    world = world_of(on_rename="new_group", gone=gone)
+    product = world.product
+    members = product.members_of("atl-0")
+    assert members
+    world.live([("name_group", 3, 3)])  # atl-3 is protected: it goes on under the old name
+    world.settle()
+    assert product.members_of("atl-0") == members and "atl-3" not in product.held_groups
+    world.tenant.teams["g-atl0"].name = "atl-0 new"
+    world.live([("title", 0, 1)])
+    again(world, on_rename="new_group", gone=gone)
+    seen = [world.tenant.teams["g-atl0"].seen()]
+    round_(world.db, *seen, now=world.clock.at)
+    world.settle()
+    assert product.members_of("atl-0 new") == members
+    assert product.members_of("atl-0") == (members if gone == "keep" else set())
+    assert ("atl-0" in product.held_groups) is (gone != "delete")
+    assert SCOPE not in product.held_groups
+
+
+def test_rule_31_and_back_again_without_a_needless_write() -> None:
+    world = world_of(on_rename="new_group")
+    product = world.product
+    members = product.members_of("atl-0")
+    for name in ("atl-x", "atl-0", "atl-x"):
+        world.tenant.teams["g-atl0"].name = name
+        round_(world.db, world.tenant.teams["g-atl0"].seen(), now=world.clock.at)
+        world.settle()
+    made = [call for call in product.calls if call[0] == "create_group"]
+    assert sorted(made)[-1] == ("create_group", "atl-x") and len(made) == 4
+    assert product.members_of("atl-x") == product.members_of("atl-0") == members
+    assert product.needless == []
+    world.live([("part", 0, 3)])
+    world.settle()
+    assert product.members_of("atl-x") == members - {"n0@x.org"}
+    assert product.members_of("atl-0") == members  # nobody's any more
