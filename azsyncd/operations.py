@@ -282,4 +282,29 @@ class Operations(Protocol):
         """{object_id, entries, by}: one person's values in the journal are blanked."""
         ...
 
+    async def link(
+        self, *, target: str, pairs: list[list[str]], by: str, reason: str = ""
+    ) -> list[dict[str, Any]]:
+        """[{who, account, object_id, outcome: linked | already | refused, message, hint}], for
+        each pair of who and account."""
+        ...
+
+    async def unlink(self, *, target: str, who: str, by: str, reason: str = "") -> dict[str, Any]:
+        """{who, account, object_id}: both are left as they are from now on."""
+        ...
+
+    async def target(
+        self,
+        *,
+        action: str,
+        name: str,
+        by: str,
+        new: str | None = None,
+        moved: bool = False,
+        go: bool = False,
+    ) -> dict[str, Any]:
+        """{action, target, new, accounts, groups, holds, done}: rename, rebind, detach; only told
+        without `go`."""
+        ...
+
     async def alerts_test(self, *, by: str) -> list[AlertTest]: ...

@@ -20,6 +20,7 @@ from azsyncd.cli.explain import explain
 from azsyncd.cli.forget import forget
 from azsyncd.cli.history import history
 from azsyncd.cli.holds import approve, holds, reject, release
+from azsyncd.cli.link import link, unlink
 from azsyncd.cli.options import GeneralConfig, finite
 from azsyncd.cli.output import (
     INTERRUPTED,
@@ -38,12 +39,14 @@ from azsyncd.cli.run import run as run_daemon
 from azsyncd.cli.status import status
 from azsyncd.cli.subscriptions import subscriptions
 from azsyncd.cli.sync import sync
+from azsyncd.cli.target import target
 from azsyncd.cli.version import version
 from azsyncd.errors import AzsyncdError
 
 _ORDER = (
     *("demo", "run", "check", "plan", "apply", "sync", "status", "explain", "history", "accounts"),
     *("holds", "approve", "reject", "release", "pause", "resume"),
+    *("link", "unlink", "target"),
     *("reload", "config", "subscriptions", "alerts", "backup", "forget", "version"),
 )
 """As the help lists them: in the order in which one meets them."""
@@ -125,6 +128,7 @@ def demo(
 for each in (
     check,
     plan,
+    apply,
     sync,
     status,
     explain,
@@ -133,7 +137,8 @@ for each in (
     approve,
     reject,
     release,
-    apply,
+    link,
+    unlink,
     pause,
     resume,
     reload,
@@ -146,6 +151,7 @@ for each in (
 app.command("run")(run_daemon)
 app.add_typer(holds, name="holds")
 app.add_typer(alerts, name="alerts")
+app.add_typer(target, name="target")
 app.add_typer(configuration, name="config")
 for name in COMING:
     app.command(

@@ -8,9 +8,6 @@ from azsyncd.errors import AzsyncdError
 
 COMING = {
     "suggest": "choose accounts.username and adopt in the file; `azsyncd plan` shows what they do",
-    "link": "resolve the conflict in Entra or in the product; the next round sees it",
-    "unlink": "list the user under scope.users.exclude: azsyncd then keeps its hands off",
-    "target": "keep the target's name and url in the file as they are",
 }
 """Each with what to do until then."""
 

@@ -34,7 +34,7 @@ def meets(db: Connection, t: int) -> bool:
         return False
     if row.first_contact == "consented":
         return True
-    if links.any_settled(db, t):
+    if links.any_settled(db, t) and row.first_contact == "new":
         return False
     kinds = spill.counts(db, t)
     return Kind.ADOPT in kinds or Kind.ADOPT_GROUP in kinds

@@ -49,13 +49,22 @@ async def _read(target: Target, account: Account) -> Account | None:
         return None
 
 
-def refuse_second(db: Connection, t: int, name: str, instance: str) -> None:
+FEW, SHARE = 3, 0.1
+"""Fewer marks of another instance, or a smaller share of those that are known, may be left from a
+trial: those accounts alone are let be (rule 20)."""
+
+
+def refuse_second(
+    db: Connection, t: int, name: str, instance: str, capabilities: Capabilities
+) -> None:
     """Two azsyncd on one product: the one that has no account of its own there stops. Raises
     TargetRefused."""
     others = marks.by_others(db, t, instance)
     if not others or links.any_settled(db, t) or marks.any_ours(db, t, instance):
         return
     who, number = max(others.items(), key=lambda pair: pair[1])
+    if number < max(FEW, SHARE * marks.known(db, t, listed=capabilities.lists_marks)):
+        return
     raise TargetRefused(
         f"another azsyncd, {who!r}, works on this product: {number} accounts carry its mark",
         f"if that was this one under another name, set `instance: {who}`; else stop one of the two",

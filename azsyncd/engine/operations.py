@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from azsyncd.clock import iso
-from azsyncd.engine import applying, checkup, explaining
+from azsyncd.engine import applying, checkup, explaining, linking, moving
 from azsyncd.engine.figures import (
     budgets_of,
     history_row,
@@ -612,6 +612,65 @@ class EngineOperations:
     async def forget(self, *, who: str, by: str) -> dict[str, Any]:
         """One person's values leave the journal."""
         return await forget(self._running.store, who, by)
+
+    # Whose it is --------------------------------------------------------------------------------
+
+    async def link(
+        self, *, target: str, pairs: list[list[str]], by: str, reason: str = ""
+    ) -> list[dict[str, Any]]:
+        """Give people the accounts that are named for them."""
+        running, reconcile = self._running, self._chosen(target)[target]
+        asked = linking.Asked(by, reason, running.clock.now())
+        if any(len(pair) != 2 for pair in pairs):
+            raise AzsyncdError("each pair must be who, and the account")
+        return await linking.link(running.store, reconcile, pairs, asked)
+
+    async def unlink(self, *, target: str, who: str, by: str, reason: str = "") -> dict[str, Any]:
+        """Let somebody and her account go."""
+        running, reconcile = self._running, self._chosen(target)[target]
+        asked = linking.Asked(by, reason, running.clock.now())
+        return await linking.unlink(running.store, reconcile, who, asked)
+
+    async def target(
+        self,
+        *,
+        action: str,
+        name: str,
+        by: str,
+        new: str | None = None,
+        moved: bool = False,
+        go: bool = False,
+    ) -> dict[str, Any]:
+        """Move or give up what is known of a target."""
+        running = self._running
+        in_file = list(running.reconciles)
+
+        def work(db: Connection) -> dict[str, Any]:
+            if action == "rename":
+                return moving.rename(db, name, str(new), in_file, go=go)
+            if action == "rebind":
+                return moving.rebind(db, name, in_file, moved=moved, go=go)
+            if action == "detach":
+                return moving.detach(db, name, in_file, go=go)
+            raise NotThere(f"{action!r} is none of rename, rebind, detach")
+
+        if not go:
+            return await running.store.read(work)
+        concerned = running.reconciles.get(new if action == "rename" and new else name)
+        if concerned is None:
+            return await running.store.write(work)
+        async with concerned.quiet():
+            told = await running.store.write(work)
+            concerned.stop()  # it knows what is not so any more
+        if self._reload is not None:
+            outcome = await self._reload(False)
+            if outcome["outcome"] not in ("reloaded", "unchanged"):
+                raise AzsyncdError(
+                    f"{action} is done, but the file is {outcome['outcome']}: the target stands"
+                    " still until it is in force",
+                    "azsyncd reload says what is wrong with it",
+                )
+        return told
 
     async def alerts_test(self, *, by: str) -> list[AlertTest]:
         """One of each kind, through every door."""

@@ -32,7 +32,7 @@ from azsyncd.plan.users import UserPlan, plan_user
 from azsyncd.plan.wishes import Kind as WishKind
 from azsyncd.plan.wishes import Wish, wish_for
 from azsyncd.state import facts as facts_
-from azsyncd.state import holds, links, mirror, own, spill
+from azsyncd.state import holds, links, mirror, own, spill, unlinked
 from azsyncd.state.standing import account_name, account_number
 from azsyncd.state.store import Connection
 
@@ -99,6 +99,7 @@ class Planning:
             now=self._clock.now(),
             proof=mirror.has_proof(db),
             signed_in_as=self.signed_in_as(),
+            let_go=unlinked.reasons(db, self.t),
         )
 
     # Groups ---------------------------------------------------------------------------------------

@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 
 import structlog
 
@@ -31,7 +33,7 @@ from azsyncd.engine.recording import Draft
 from azsyncd.engine.saved import Chosen
 from azsyncd.engine.steady import Steady
 from azsyncd.errors import TargetError, TargetRefused
-from azsyncd.model.accounts import Capabilities
+from azsyncd.model.accounts import Capabilities, fold
 from azsyncd.model.changes import Change, Withheld
 from azsyncd.operations import Progress, Tell
 from azsyncd.plan.desk import spared
@@ -341,6 +343,30 @@ class Reconcile:
             if anew or row.inventory == 0:
                 await self.take_inventory(tell)
 
+    @property
+    def instance(self) -> str:
+        """The name in our marks."""
+        return self._instance
+
+    def protects(self, username: str) -> bool:
+        """Whether `protect.users` names an account."""
+        return any(fnmatchcase(fold(username), fold(g)) for g in self.policy.protect.users)
+
+    @asynccontextmanager
+    async def quiet(self) -> AsyncIterator[None]:
+        """The loop leaves off after the write in flight, and stands still meanwhile."""
+        self.interrupt()
+        async with self._busy:
+            self._interrupt = False
+            yield
+
+    async def look_alone(self) -> None:
+        """As `look`, for whoever keeps the loop quiet."""
+        await self.prepare()
+        row = await self._store.read(lambda db: targets.get(db, self.t))
+        if row.inventory == 0:
+            await self.take_inventory()
+
     def twin(self, store: Store) -> Reconcile:
         """The same on a copy of the state, to rehearse on."""
         twin = Reconcile(
@@ -450,7 +476,7 @@ class Reconcile:
         capabilities, adopt = await self.prepare(), self.policy.accounts.adopt
         await ask_for_marks(self.target, self.t, self._store, capabilities, adopt, step)
         await self._store.read(
-            lambda db: refuse_second(db, self.t, self.target.name, self._instance)
+            lambda db: refuse_second(db, self.t, self.target.name, self._instance, capabilities)
         )
 
     # Planning and sending -------------------------------------------------------------------------

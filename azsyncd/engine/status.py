@@ -45,7 +45,8 @@ async def status_of(
         problems.append(f"{open_holds} held: azsyncd holds shows what waits for a decision")
     problems += [*_ending(running, ends, soon=False), *running.watch.notes()]
     problems += [
-        f"the state knows the target {name!r}, which is not in the file: nothing is written there"
+        f"the state knows the target {name!r}, which is not in the file: nothing is written there;"
+        f" azsyncd target rename {name} NEW, or azsyncd target detach {name}"
         for name in left
     ]
     return StatusResult(

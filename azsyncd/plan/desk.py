@@ -49,6 +49,7 @@ class Desk:
     now: float
     proof: bool = True
     signed_in_as: frozenset[str] = frozenset()
+    let_go: Mapping[ObjectId, str] = field(default_factory=dict)  # by `unlink`: why, in words
     everybody: frozenset[ObjectId] = frozenset()  # `groups.default`, as far as they are wanted
     allowed_groups: tuple[str, ...] = field(default=())
 

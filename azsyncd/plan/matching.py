@@ -154,7 +154,7 @@ def _protected(standing: Standing, desk: Desk) -> Matched | None:
         why = "it is in an administrators' group"
     if why is None:
         return None
-    hint = "azsyncd link does it for one, after a person has looked"
+    hint = "such accounts are never touched; if this is wrong, take it out of that group"
     return Matched(Match.NONE, withheld=Withheld.PROTECTED, why=f"{name}: {why}", hint=hint)
 
 

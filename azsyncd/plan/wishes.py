@@ -46,6 +46,8 @@ def wish_for(user: User, groups: frozenset[ObjectId], desk: Desk) -> Wish:
     """Judge scope, then map."""
     if not user.properties:
         return Wish(Kind.UNDECIDED, "Entra has shown nothing but the id of this user so far")
+    if (why := desk.let_go.get(user.id)) is not None:
+        return Wish(Kind.HANDS_OFF, why, account=_as_far_as_known(user, desk))
     verdict = desk.users.verdict(user, groups, desk.scope)
     if verdict.verdict is Verdict.EXCLUDED:
         return Wish(Kind.HANDS_OFF, verdict.why, account=_as_far_as_known(user, desk))

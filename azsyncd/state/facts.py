@@ -172,7 +172,7 @@ def user_facts(
     names = NameFacts()
     a: int | None = None
     if row is not None:
-        account = _account(db, row["a"])
+        account = account_at(db, row["a"])
         a = row["a"]
         link = links.account_link(row, base.user.id, account.key if account else None)
     if wanted is not None:
@@ -247,7 +247,8 @@ def _is_last_admin(db: sqlite3.Connection, t: int, a: int, admin_groups: Collect
     return row is None
 
 
-def _account(db: sqlite3.Connection, a: int | None) -> Account | None:
+def account_at(db: sqlite3.Connection, a: int | None) -> Account | None:
+    """An account by its number."""
     if a is None:
         return None
     row = db.execute("SELECT body FROM account WHERE a = ?", (a,)).fetchone()

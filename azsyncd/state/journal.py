@@ -54,6 +54,37 @@ def write(db: sqlite3.Connection, entry: Entry) -> None:
     )
 
 
+def note(
+    db: sqlite3.Connection,
+    t: int,
+    n: int,
+    what: str,
+    *,
+    name: str,
+    at: float,
+    revision: int,
+    cause: str,
+    before: dict[str, object] | None = None,
+    after: dict[str, object] | None = None,
+) -> None:
+    """Append what a person did, which is no write to a product: `link`, `unlink`."""
+    db.execute(
+        "INSERT INTO journal (at, t, run, revision, change, reason, n, name, before, after,"
+        " outcome, cause, seconds) VALUES (?, ?, '', ?, ?, '', ?, ?, ?, ?, 'done', ?, 0)",
+        (
+            at,
+            t,
+            revision,
+            what,
+            n,
+            name,
+            codec.dump(before) if before else None,
+            codec.dump(after) if after else None,
+            cause,
+        ),
+    )
+
+
 _ENTRIES = (
     "SELECT j.*, o.id AS object_id, tg.name AS target FROM journal j"
     " JOIN target tg ON tg.t = j.t LEFT JOIN object o ON o.n = j.n"

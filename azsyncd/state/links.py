@@ -245,6 +245,11 @@ def edge_stands(db: sqlite3.Connection, g: int | None, a: int | None) -> str | N
     return None if row is None else "ours" if row["ours"] else "foreign"
 
 
+def let_go_edges(db: sqlite3.Connection, a: int) -> None:
+    """The memberships of an account are nobody's of ours any more."""
+    db.execute("UPDATE edge SET ours = 0 WHERE a = ? AND ours = 1", (a,))
+
+
 def edge_added(db: sqlite3.Connection, g: int, a: int) -> None:
     """We put an account into a group."""
     db.execute(
@@ -289,6 +294,7 @@ def foreign_members(db: sqlite3.Connection, t: int, g: int) -> list[Account]:
         "  AND c.field IN ('username', 'kept') AND c.key = ac.name)"
         " AND NOT EXISTS (SELECT 1 FROM claim c WHERE c.t = :t AND c.field = 'email'"
         "  AND c.key = ac.mail)"
+        " AND NOT EXISTS (SELECT 1 FROM unlinked u WHERE u.t = :t AND u.key = ac.key)"
         " ORDER BY ac.key",
         {"g": g, "t": t},
     )

@@ -21,6 +21,12 @@ def by_others(db: sqlite3.Connection, t: int, instance: str) -> dict[str, int]:
     return {row[0]: row[1] for row in rows}
 
 
+def known(db: sqlite3.Connection, t: int, *, listed: bool) -> int:
+    """Of how many accounts it is known whether they carry a mark. `listed`: the listing says so."""
+    sql = "SELECT count(*) FROM account WHERE t = ? AND (? OR mark_read OR marked_for IS NOT NULL)"
+    return int(db.execute(sql, (t, listed)).fetchone()[0])
+
+
 def any_ours(db: sqlite3.Connection, t: int, instance: str) -> bool:
     """Whether any account carries the mark of this instance."""
     sql = "SELECT 1 FROM account WHERE t = ? AND marked_for IS NOT NULL AND marked_by = ? LIMIT 1"

@@ -110,6 +110,7 @@ CREATE TABLE target (
     first_contact TEXT NOT NULL DEFAULT 'new', -- new, open, done
     success_at    REAL,
     paused        TEXT,
+    detached      INTEGER NOT NULL DEFAULT 0,  -- given up: kept for the journal alone
     n_accounts    INTEGER NOT NULL DEFAULT 0,  -- active linked accounts, kept by triggers, as are
     n_edges       INTEGER NOT NULL DEFAULT 0,  -- memberships that are ours
     n_groups      INTEGER NOT NULL DEFAULT 0   -- linked groups
@@ -177,6 +178,17 @@ CREATE TABLE link (
 CREATE UNIQUE INDEX link_a ON link (a) WHERE a IS NOT NULL;
 CREATE UNIQUE INDEX link_g ON link (g) WHERE g IS NOT NULL;
 CREATE INDEX link_pending ON link (t, n) WHERE state = 'pending';
+
+-- Whom `unlink` let go, and the account that she had: hands off until somebody links her again.
+CREATE TABLE unlinked (
+    t      INTEGER NOT NULL,
+    n      INTEGER NOT NULL,
+    key    TEXT NOT NULL,
+    by     TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    at     REAL NOT NULL,
+    PRIMARY KEY (t, n)
+) WITHOUT ROWID;
 
 -- The bases of the guard's percentages are asked for at every write: kept, not counted.
 CREATE TRIGGER edge_born AFTER INSERT ON edge BEGIN

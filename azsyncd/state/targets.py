@@ -51,13 +51,18 @@ def _row(row: sqlite3.Row) -> TargetRow:
 
 
 def all_targets(db: sqlite3.Connection) -> list[TargetRow]:
-    """Every target that the state has ever known."""
-    return [_row(row) for row in db.execute("SELECT * FROM target ORDER BY t")]
+    """Every target that the state knows."""
+    sql = "SELECT * FROM target WHERE NOT detached ORDER BY t"
+    return [_row(row) for row in db.execute(sql)]
 
 
 def ensure(db: sqlite3.Connection, name: str, type_: str) -> TargetRow:
     """The target of this name, made if it is new."""
     db.execute("INSERT OR IGNORE INTO target (name, type) VALUES (?, ?)", (name, type_))
+    # A name that was given up may be used again, for whatever product.
+    db.execute(
+        "UPDATE target SET detached = 0, type = ? WHERE name = ? AND detached", (type_, name)
+    )
     return _row(db.execute("SELECT * FROM target WHERE name = ?", (name,)).fetchone())
 
 

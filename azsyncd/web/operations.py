@@ -31,7 +31,20 @@ _SUPPLIED = frozenset({"self", "tell", "by"})
 """Parameters that the server fills in."""
 
 _FINISH = frozenset(
-    {"apply", "approve", "reject", "release", "pause", "resume", "reload", "sync", "backup"}
+    {
+        "apply",
+        "approve",
+        "reject",
+        "release",
+        "pause",
+        "resume",
+        "reload",
+        "sync",
+        "backup",
+        "link",
+        "unlink",
+        "target",
+    }
 )
 """What was asked for is done even if the caller hangs up; other operations stop with her."""
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from azsyncd.model.accounts import Account, Mark
 from azsyncd.plan.policy import AccountRules, Policy
 from azsyncd.targets.memory import ABLE
 
@@ -129,6 +130,17 @@ def test_another_instance_stops_before_it_writes(make: Make) -> None:
     state = world.targets["marked"].state
     assert state.state == "refused" and "'other'" in state.detail and "instance" in state.hint
     assert product.calls == []
+
+
+def test_a_few_marks_of_another_instance_stop_nobody(make: Make) -> None:
+    """They may be left from a trial: those accounts are let be."""
+    world = make()
+    product = world.products["marked"]
+    for number in range(2):
+        product.put(Account(username=f"trial{number}", mark=Mark("other", f"o{number}")))
+    world.foreign |= {"trial0", "trial1"}
+    live(world)
+    assert differences(world) == []
 
 
 def test_another_instance_stops_where_no_listing_shows_marks(make: Make) -> None:

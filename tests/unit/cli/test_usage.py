@@ -12,9 +12,9 @@ from .conftest import Azsyncd, Daemon
 PROMISED = (
     *("run", "check", "plan", "sync", "status", "explain", "history", "accounts", "holds"),
     *("approve", "reject", "release", "pause", "resume", "reload", "subscriptions", "backup"),
-    *("alerts", "config", "demo", "forget", "version"),
+    *("alerts", "config", "demo", "forget", "version", "link", "unlink", "target"),
 )
-COMING = ("suggest", "link", "unlink", "target")
+COMING = ("suggest",)
 
 
 @pytest.mark.parametrize("command", PROMISED)
@@ -55,6 +55,10 @@ WRONG = [
     (["plan", "--user", "\udcff"], "'--user': is not written in this terminal's encoding"),
     (["plan", "--format", "xml"], "'--format': 'xml' is not one of 'text', 'json', 'csv'."),
     (["accounts", "--format", ""], "'--format': '' is not one of"),
+    (["link", "jo", "--target", "jira"], "give WHO and ACCOUNT, or --file FILE.csv"),
+    (["link", "jo", "acc"], "Missing option '--target'"),
+    (["link", "a", "b", "--file", "x", "--target", "t"], "give WHO and ACCOUNT, or --file"),
+    (["target", "rename", "a"], "Missing argument 'NEW'"),
     (["accounts", "--adopted", "--failing"], "choose one of --adopted, --failing"),
     (["--config", "", "status"], "must name a file"),
     (["status", "--config", ""], "'--config' / '-c': must name a file"),
