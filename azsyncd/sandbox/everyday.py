@@ -114,7 +114,7 @@ class Everyday:
         self._tenant.add_member(self._world.guests, made)
         project = self._rng.choice(self._projects())
         self._tenant.add_member(project.id, made)
-        return f"{person['displayName']} is invited to {_called(project)}"
+        return f"{given} {surname} is invited to {_called(project)}"
 
     def _leaver(self) -> str:
         user = self._colleague()
@@ -125,7 +125,7 @@ class Everyday:
             return ""
         for team in teams:
             self._tenant.remove_member(team.id, user.id)
-        return f"{_called(user)} leaves {_called(teams[0])} and the scope"
+        return f"{_called(user)} leaves the scope ({_called(teams[0])})"
 
     def _disabled(self) -> str:
         user = self._colleague()
@@ -245,7 +245,7 @@ class Everyday:
         # Never a name that was there before: the products go on using it for the renamed group.
         name = f"{PREFIX}taskforce-{len(self._made) + 1}"
         self._made.append(self._tenant.add_group(name, members=[each.id for each in chosen]))
-        return f"{name} is made, with {len(chosen)} members"
+        return f"{name} is made, with {len(chosen)} people"
 
     def _group_renamed(self) -> str:
         """The products keep the old name; that the group is still the same shows in its members."""

@@ -27,9 +27,9 @@ PLAIN_WIDTH = 100
 WIDEST = 120
 FIGURE = 10
 """Columns of a figure that belongs to one product, where there is room."""
-NARROW = 8
+NARROW = 7
 """Columns of one where there is none."""
-TEXT = 40
+TEXT = 45
 """Columns that stay for what happened."""
 SHORT = {"confluence": "confl.", "bitbucket": "bitb."}
 NAME = 12
@@ -149,7 +149,8 @@ class Stage:
         """The last word."""
         mark, style = ("✔", "bold green") if good else ("✘", "bold red")
         self._print()
-        self._print(Text(f"{mark} {text}", style))
+        for line in textwrap.wrap(f"{mark} {text}", self.width, subsequent_indent="  "):
+            self._print(Text(line, style))
 
     # While something lasts ----------------------------------------------------------------------
 
@@ -209,7 +210,7 @@ class Stage:
         taken = seconds.get(name)
         if taken is None:
             return Text("–", "dim")
-        return Text(f"{taken:.2f} s", "green" if taken < 3 else "yellow")
+        return Text(_seconds(taken), "green" if taken < 3 else "yellow")
 
     def _fit(self, text: str, width: int) -> str:
         plain = "".join(each if each.isprintable() else " " for each in text)
@@ -222,8 +223,14 @@ def _figure(value: object) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):
-        return f"{value:.2f} s"
+        return _seconds(value)
     return "–" if value is None else str(value)
+
+
+def _seconds(value: float) -> str:
+    """Never wider than a column."""
+    digits = 2 if value < 9.995 else 1 if value < 99.95 else 0
+    return f"{value:.{digits}f} s"
 
 
 def _of(done: int, total: int | None) -> str:

@@ -180,7 +180,7 @@ class Story:
 
     def bad_moments(self, choose: Callable[[int], str]) -> None:
         """Many changes at once, a daemon that dies while it writes them, and one that is dead."""
-        self._stage.heading("3  Bad moments: kill -9, then a new start", columns=True)
+        self._stage.heading("3  Bad moments: kill -9", columns=True)
         kinds = [choose(number) for number in range(MANY)]
         self._happen(kinds)
         self._happen(kinds, "{}; killed over them", self._crash)
