@@ -27,7 +27,7 @@ from azsyncd.engine.gauges import Gauges
 from azsyncd.engine.keeper import Keeper
 from azsyncd.engine.pull import Pull
 from azsyncd.engine.reconcile import Reconcile
-from azsyncd.engine.supervisor import Supervisor
+from azsyncd.engine.supervisor import Crashing, Supervisor
 from azsyncd.engine.watching import Watch
 from azsyncd.entra.auth import Tokens
 from azsyncd.entra.client import Graph
@@ -305,6 +305,10 @@ class Running:
         self._supervisor.start("gauges", Gauges(self).run)
         for name, loop in self.watch.loops():
             self._supervisor.start(name, loop)
+
+    def crashing(self) -> list[Crashing]:
+        """Background tasks that fail again and again."""
+        return self._supervisor.crashing()
 
     async def stop(self, patience: float = STOP_SECONDS) -> None:
         """Finish the writes in flight, start no other; everything else ends at once."""

@@ -174,6 +174,12 @@ def _problems(
         )
     if entra["state"] in ("down", "refused"):
         found.append(_joined(f"Entra: {entra['detail']}", entra["hint"]))
+    for crash in running.crashing():
+        found.append(
+            f"the task {crash.task!r} of the daemon failed {crash.times} times in a row"
+            f" ({crash.error}) — it is started again and again; this is a bug: report it with the"
+            " event task.failed of the log"
+        )
     if running.pull.state.failed_crawls >= 3:
         found.append("Entra could not be read completely three times in a row: look into the log")
     for row in told:

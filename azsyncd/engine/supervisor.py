@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -14,6 +15,18 @@ from azsyncd.errors import StateError
 log = structlog.get_logger()
 
 RESTART_SECONDS = (1.0, 5.0, 30.0, 60.0)
+STEADY_SECONDS = 600.0
+"""Who ran so long has got over what was wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Crashing:
+    """A task that fails again and again: `times` in a row, last by an error of this type."""
+
+    task: str
+    times: int
+    error: str
+    failed_at: float  # monotonic
 
 
 class Supervisor:
@@ -24,6 +37,16 @@ class Supervisor:
         self._clock = clock
         self._on_fatal = on_fatal
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._crashing: dict[str, Crashing] = {}
+
+    def crashing(self) -> list[Crashing]:
+        """Tasks that failed at least twice in a row, and have not run steadily since."""
+        steady = self._clock.monotonic() - STEADY_SECONDS - RESTART_SECONDS[-1]
+        return [
+            each
+            for name, each in self._crashing.items()
+            if name in self._tasks and each.times > 1 and each.failed_at > steady
+        ]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -36,6 +59,7 @@ class Supervisor:
 
     async def _guard(self, name: str, eternal: Callable[[], Coroutine[Any, Any, None]]) -> None:
         failures = 0
+        self._crashing.pop(name, None)
         while True:
             began = self._clock.monotonic()
             try:
@@ -47,10 +71,13 @@ class Supervisor:
                 log.error("state.unusable", task=name, error=error.message, hint=error.hint)
                 self._on_fatal(error)
                 return
-            except Exception:
+            except Exception as error:
                 log.exception("task.failed", task=name)
-            if self._clock.monotonic() - began > 600:
+                failed = type(error).__name__
+            now = self._clock.monotonic()
+            if now - began > STEADY_SECONDS:
                 failures = 0
+            self._crashing[name] = Crashing(name, failures + 1, failed, now)
             await self._clock.sleep(RESTART_SECONDS[min(failures, len(RESTART_SECONDS) - 1)])
             failures += 1
 

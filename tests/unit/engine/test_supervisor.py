@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
-from azsyncd.engine.supervisor import RESTART_SECONDS, Supervisor
+from azsyncd.engine.status import _problems
+from azsyncd.engine.supervisor import RESTART_SECONDS, STEADY_SECONDS, Supervisor
 from azsyncd.errors import StateError
 from azsyncd.sandbox.clock import FakeClock
 
@@ -83,3 +85,60 @@ async def test_stopping_waits_for_those_who_come_to_an_end_and_cancels_the_rest(
     assert ended == ["polite"]
     await supervisor.stop()
     assert ended == ["polite", "stubborn"]
+
+
+def problems_of(supervisor: Supervisor) -> list[str]:
+    """What `azsyncd status` says of a daemon that is well in all other respects."""
+    pull = SimpleNamespace(state=SimpleNamespace(failed_crawls=0))
+    running: Any = SimpleNamespace(crashing=supervisor.crashing, pull=pull, keeper=None)
+    return _problems(running, {}, {"state": "idle"}, [])
+
+
+async def test_a_task_that_crashes_in_a_loop_is_seen_in_status_until_it_runs_steadily() -> None:
+    clock, broken = FakeClock(moves=False), True
+    supervisor = Supervisor(clock, lambda _: None)
+
+    async def moody() -> None:
+        if broken:
+            raise ValueError("token=secret")
+        await asyncio.Event().wait()
+
+    async def turn(seconds: float) -> list[str]:
+        clock.advance(seconds)
+        await _turns()
+        return problems_of(supervisor)
+
+    supervisor.start("keeper", moody)
+    assert await turn(0) == []  # once is an accident
+    (problem,) = await turn(RESTART_SECONDS[0])
+    assert problem.startswith("the task 'keeper' of the daemon failed 2 times in a row (ValueErr")
+    assert "secret" not in problem
+    (problem,) = await turn(RESTART_SECONDS[1])
+    assert "failed 3 times" in problem
+    broken = False
+    assert len(await turn(RESTART_SECONDS[2])) == 1
+    assert len(await turn(STEADY_SECONDS / 2)) == 1
+    assert await turn(STEADY_SECONDS) == []
+    broken = True
+    await supervisor.stop()
+    assert problems_of(supervisor) == []
+
+
+async def test_a_failure_after_a_long_time_is_a_first_one_again() -> None:
+    clock, fail = FakeClock(moves=False), asyncio.Event()
+    supervisor = Supervisor(clock, lambda _: None)
+
+    async def rare() -> None:
+        await fail.wait()
+        fail.clear()
+        raise ValueError
+
+    supervisor.start("rare", rare)
+    for _ in range(3):
+        await _turns()
+        clock.advance(STEADY_SECONDS + 1)
+        fail.set()
+        await _turns()
+        assert supervisor.crashing() == []
+        clock.advance(RESTART_SECONDS[-1])
+    await supervisor.stop()
