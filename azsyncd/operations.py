@@ -49,6 +49,7 @@ class TargetPlan(TypedDict):
     seats: list[dict[str, Any]]  # {application, total, remaining}
     unexplained: int | None  # accounts in the target that nobody in Entra explains
     seconds: float  # estimate of duration
+    warnings: NotRequired[list[str]]  # what looks like a mistake in the file
     error: NotRequired[str]  # the target could not be asked
 
 
@@ -280,6 +281,13 @@ class Operations(Protocol):
 
     async def forget(self, *, who: str, by: str) -> dict[str, Any]:
         """{object_id, entries, by}: one person's values in the journal are blanked."""
+        ...
+
+    async def suggest(
+        self, *, target: str | None = None, tell: Tell | None = None
+    ) -> list[dict[str, Any]]:
+        """[{target, identities, accounts, usernames, emails, username, email, adopt, why, lines}],
+        or {target, error} where a product could not be read."""
         ...
 
     async def link(

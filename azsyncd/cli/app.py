@@ -14,7 +14,6 @@ from azsyncd.cli.alerts import alerts
 from azsyncd.cli.apply import apply
 from azsyncd.cli.backup import backup
 from azsyncd.cli.check import check
-from azsyncd.cli.coming import COMING, coming
 from azsyncd.cli.configuration import configuration
 from azsyncd.cli.explain import explain
 from azsyncd.cli.forget import forget
@@ -38,13 +37,15 @@ from azsyncd.cli.reload import reload
 from azsyncd.cli.run import run as run_daemon
 from azsyncd.cli.status import status
 from azsyncd.cli.subscriptions import subscriptions
+from azsyncd.cli.suggest import suggest
 from azsyncd.cli.sync import sync
 from azsyncd.cli.target import target
 from azsyncd.cli.version import version
 from azsyncd.errors import AzsyncdError
 
 _ORDER = (
-    *("demo", "run", "check", "plan", "apply", "sync", "status", "explain", "history", "accounts"),
+    *("demo", "run", "check", "suggest", "plan", "apply"),
+    *("sync", "status", "explain", "history", "accounts"),
     *("holds", "approve", "reject", "release", "pause", "resume"),
     *("link", "unlink", "target"),
     *("reload", "config", "subscriptions", "alerts", "backup", "forget", "version"),
@@ -127,6 +128,7 @@ def demo(
 
 for each in (
     check,
+    suggest,
     plan,
     apply,
     sync,
@@ -153,13 +155,6 @@ app.add_typer(holds, name="holds")
 app.add_typer(alerts, name="alerts")
 app.add_typer(target, name="target")
 app.add_typer(configuration, name="config")
-for name in COMING:
-    app.command(
-        name,
-        hidden=True,
-        add_help_option=False,
-        context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-    )(coming)
 
 
 def run(arguments: list[str]) -> int:

@@ -198,6 +198,8 @@ def _figures(plan: TargetPlan) -> Iterator[list[str]]:
             f"{count(plan['unexplained'], 'account')} that nobody in Entra explains:"
             " `azsyncd accounts --unexplained`",
         ]
+    for warning in plan.get("warnings", ()):
+        yield ["warning", warning]
     if any(plan["changes"].values()):
         yield ["duration", f"about {duration(plan['seconds'])}"]
 
@@ -230,7 +232,7 @@ _MEANINGS = {
     "first_contact": "nothing of this product is ours yet: `azsyncd sync` or `approve` is consent",
     "rejected": "somebody rejected it: `azsyncd release` takes that back",
     "source": "Entra showed much less than before: see `azsyncd holds`",
-    "excluded": "listed under exclude: hands off",
+    "excluded": "listed under exclude, or unlinked: hands off",
     "protected": "never written to",
     "not_owned": "neither created nor adopted by azsyncd",
     "conflict": "not clear whose it is: never guessed",

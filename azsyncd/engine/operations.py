@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from azsyncd.clock import iso
-from azsyncd.engine import applying, checkup, explaining, linking, moving
+from azsyncd.engine import applying, checkup, explaining, linking, moving, suggesting
 from azsyncd.engine.figures import (
     budgets_of,
     history_row,
@@ -35,6 +35,7 @@ from azsyncd.model.changes import Kind
 from azsyncd.operations import (
     AlertTest,
     ApplyResult,
+    ChangeRow,
     CheckLine,
     HoldRow,
     PlanResult,
@@ -615,6 +616,25 @@ class EngineOperations:
 
     # Whose it is --------------------------------------------------------------------------------
 
+    async def suggest(
+        self, *, target: str | None = None, tell: Tell | None = None
+    ) -> list[dict[str, Any]]:
+        """How the accounts that stand there belong to the people in Entra."""
+        running = self._running
+        chosen = self._chosen(target)
+        if running.pull.state.revision == 0:
+            await self._pull(crawl=False, tell=tell)
+        told = []
+        for name, reconcile in chosen.items():
+            try:
+                await reconcile.look(tell=tell)
+            except TargetError as error:
+                told.append({"target": name, "error": str(error)})
+                continue
+            ours = running.signed_in_as()
+            told.append(await suggesting.suggest(running.store, reconcile, ours, tell))
+        return told
+
     async def link(
         self, *, target: str, pairs: list[list[str]], by: str, reason: str = ""
     ) -> list[dict[str, Any]]:
@@ -759,9 +779,10 @@ def _target_plan(
             continue
         rows.append(waiting_row(db, name, row))
         count(row["change"], row["reason"])
+    warnings = _plan_warnings(db, t, name, rows)
     rate = running.config.targets[name].limits.requests_per_second
     calls = sum(number * _CALLS.get(kind, 1) for kind, number in changes.items())
-    return TargetPlan(
+    plan = TargetPlan(
         target=name,
         changes=changes,
         withheld=withheld,
@@ -771,7 +792,28 @@ def _target_plan(
         unexplained=questions.unexplained(db, t, running.signed_in_as()),
         seconds=round(calls / rate, 1),
     )
+    if warnings:
+        plan["warnings"] = warnings
+    return plan
 
+
+def _plan_warnings(db: Connection, t: int, target: str, rows: list[ChangeRow]) -> list[str]:
+    """Second accounts for people who have one under another name: a wrong template, mostly."""
+    twins = []
+    for row in rows:
+        mail = (row["after"] or {}).get("email") if row["change"] == Kind.CREATE.value else None
+        if mail and (username := questions.under_mail(db, t, mail)) is not None:
+            twins.append(f"{row['name']}, whose address {username!r} has")
+    if not twins:
+        return []
+    examples = "; ".join(twins[:_EXAMPLES])
+    return [
+        f"{len(twins)} of the accounts to be created share an address with accounts that stand"
+        f" there ({examples}): azsyncd suggest --target {target} compares them"
+    ]
+
+
+_EXAMPLES = 3
 
 _CALLS = {Kind.CREATE.value: 3, Kind.ADOPT.value: 2, Kind.CREATE_GROUP.value: 2,
           Kind.ADOPT_GROUP.value: 1, Kind.RENAME.value: 2}  # fmt: skip

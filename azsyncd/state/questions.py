@@ -6,8 +6,8 @@ import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from azsyncd.model.accounts import fold
-from azsyncd.state import mirror, spill, waiting
+from azsyncd.model.accounts import Account, fold
+from azsyncd.state import codec, mirror, spill, waiting
 
 _MOST = 100_000
 
@@ -77,7 +77,7 @@ FROM waiting w JOIN link l ON l.t = w.t AND l.n = w.n JOIN object o ON o.n = w.n
 
 
 def leavers_with_access(db: sqlite3.Connection, t: int) -> list[str]:
-    """The object ids of those who should be inactive, cannot be, and still have rights or a group."""
+    """The ids of those who should be inactive, cannot be, and still have rights or a group."""
     return [row[0] for row in db.execute(f"SELECT DISTINCT o.id {_LEAVERS} ORDER BY o.id", (t,))]
 
 
@@ -234,6 +234,22 @@ def accounts(db: sqlite3.Connection, t: int, which: str | None) -> list[sqlite3.
         f" WHERE ac.t = ? AND {where} ORDER BY ac.name LIMIT {_MOST}",
         (t,),
     ).fetchall()
+
+
+def all_accounts(db: sqlite3.Connection, t: int) -> list[Account]:
+    """Every account of a target as it was last read."""
+    rows = db.execute("SELECT body FROM account WHERE t = ? ORDER BY a", (t,))
+    return [codec.account_from_dict(codec.load(row["body"])) for row in rows]
+
+
+def under_mail(db: sqlite3.Connection, t: int, mail: str) -> str | None:
+    """The username of an account that nobody has, and that has this address."""
+    row = db.execute(
+        "SELECT ac.body FROM account ac WHERE ac.t = ? AND ac.mail = ?"
+        " AND NOT EXISTS (SELECT 1 FROM link l WHERE l.a = ac.a) LIMIT 1",
+        (t, fold(mail)),
+    ).fetchone()
+    return None if row is None else str(codec.load(row["body"])["username"])
 
 
 def waiting_of(db: sqlite3.Connection, t: int, n: int) -> list[sqlite3.Row]:

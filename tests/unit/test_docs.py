@@ -16,7 +16,6 @@ import yaml
 from azsyncd import operations
 from azsyncd.cli import accounts, history
 from azsyncd.cli.app import app
-from azsyncd.cli.coming import COMING as COMMANDS_COMING
 from azsyncd.config import load
 from azsyncd.config.availability import COMING
 from azsyncd.errors import ConfigError
@@ -169,18 +168,15 @@ def test_every_command_and_option_is_documented() -> None:
 
 
 def test_what_is_not_there_yet_is_said_and_nothing_else() -> None:
-    """The README's list is what the configuration and the command line refuse."""
+    """The README's list is what the configuration refuses."""
     text = (ROOT / "README.md").read_text()
     section = text[text.index("## Not there yet") : text.index("Nothing here was run")]
     said = set(re.findall(r"`([^`]+)`", section)) - {"admin.metrics"}
-    refused = set(COMMANDS_COMING)
+    refused = set()
     for key in COMING:
         name = ".".join(part for part in key.path if part not in ("targets", "*"))
         refused |= {f"{name}: {value}" for value in key.values} if key.values else {name}
     assert said == refused
-    commands_page = (ROOT / "docs" / "commands.md").read_text()
-    listed = commands_page[commands_page.index("## Not yet available") :].split("---")[0]
-    assert set(re.findall(r"`(\w+)`", listed)) == set(COMMANDS_COMING)
 
 
 # Results ------------------------------------------------------------------------------------------

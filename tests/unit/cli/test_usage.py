@@ -10,11 +10,11 @@ import pytest
 from .conftest import Azsyncd, Daemon
 
 PROMISED = (
-    *("run", "check", "plan", "sync", "status", "explain", "history", "accounts", "holds"),
+    *("run", "check", "suggest", "plan", "sync"),
+    *("status", "explain", "history", "accounts", "holds"),
     *("approve", "reject", "release", "pause", "resume", "reload", "subscriptions", "backup"),
     *("alerts", "config", "demo", "forget", "version", "link", "unlink", "target"),
 )
-COMING = ("suggest",)
 
 
 @pytest.mark.parametrize("command", PROMISED)
@@ -24,17 +24,6 @@ def test_every_promised_command_explains_itself(azsyncd: Azsyncd, command: str) 
     assert said.code == 0
     assert said.out.startswith(f"Usage: azsyncd {command}")
     assert f"\n  {command} " in azsyncd("--help").out
-
-
-@pytest.mark.parametrize("command", COMING)
-def test_a_command_of_the_next_version_says_so(azsyncd: Azsyncd, command: str) -> None:
-    """Whatever stands behind it; one line, with what to do instead."""
-    for more in ((), ("--target", "jira"), ("x", "--help")):
-        said = azsyncd(command, *more)
-        assert said.code == 1
-        assert said.err.startswith(f"azsyncd: `azsyncd {command}` is not yet available — ")
-        assert said.err.count("\n") == 1
-    assert f"\n  {command} " not in azsyncd("--help").out
 
 
 WRONG = [

@@ -1,4 +1,4 @@
-"""`link`, `unlink` and `target` as typed."""
+"""`suggest`, `link`, `unlink` and `target` as typed."""
 
 from __future__ import annotations
 
@@ -90,3 +90,27 @@ def test_a_target_goes_on_under_another_name_or_address(azsyncd: Azsyncd, daemon
     daemon.operations.target.return_value = {**TOLD, "action": "rebind", "done": True}
     assert "compared" in azsyncd("target", "rebind", "old", "--moved", "--yes").out
     assert "begins anew" in azsyncd("target", "rebind", "old", "--yes").out
+
+
+def test_a_suggestion_shows_what_matches_and_the_lines_for_the_file(
+    azsyncd: Azsyncd, daemon: Daemon
+) -> None:
+    rows = [
+        {"template": "{{ user.mail }}", "matches": 12, "exact": 10, "shared": 1, "unread": 0,
+         "examples": ["jo@x.org = jo"]},
+        {"template": "{{ user.employeeId }}", "matches": 0, "exact": 0, "shared": 0, "unread": 3,
+         "examples": []},
+    ]  # fmt: skip
+    daemon.operations.suggest.return_value = [
+        {"target": "jira", "identities": 20, "accounts": 15, "usernames": rows, "emails": [],
+         "username": "u", "email": "e", "adopt": "username", "why": "12 by name",
+         "lines": ["targets:", "  jira:"]},
+        {"target": "crowd", "error": "no answer"},
+    ]  # fmt: skip
+    said = azsyncd("suggest")
+    assert said.code == 1 and said.err == "azsyncd: crowd: no answer\n"
+    assert "jira: 15 accounts, 20 people in the scope" in said.out
+    assert "{{ user.mail }}  12     10" in said.out and "jo@x.org = jo" in said.out
+    assert "not read from Entra yet: {{ user.employeeId }}" in said.out
+    assert "12 by name. For the file:" in said.out and "    jira:" in said.lines[-1]
+    assert daemon.asked("suggest") == {}
