@@ -117,8 +117,11 @@ class Planning:
                 self._scope.resolve(db, n, group)
         desk = self.desk(db)
         known = [(n, g) for n in numbers if (g := facts_.group_base(db, n)) is not None]
+        keys: set[tuple[str, str]] = set()
         for n, group in known:
-            self._claim_group(db, n, group, desk)
+            keys |= self._claim_group(db, n, group, desk)
+        for field, key in keys:  # what changed while we were away, or with the file
+            facts_.wake_claimants(db, self.t, field, key, self._clock.now())
         for n, group in known:
             plan = self._group_plan(db, n, group, desk)
             if plan.wanted is not None:
@@ -387,6 +390,8 @@ class Planning:
             # before. Whoever is below one of them is looked at.
             for n in slice_.groups:
                 heads |= {n, *links.holders(db, self.t, n)}
+                if own.is_number(db, n):
+                    heads |= facts_.concerned(db, self.t)
         users = set(slice_.users) | set(mirror.users_below(db, heads))
         desk = self.desk(db)
         users = self.close_users(db, users, desk)

@@ -54,3 +54,9 @@ def take_back(db: sqlite3.Connection, t: int, own: ObjectId, n: int) -> int | No
 def _number(db: sqlite3.Connection, id_: ObjectId) -> int | None:
     row = db.execute("SELECT n FROM object WHERE id = ?", (id_,)).fetchone()
     return None if row is None else int(row["n"])
+
+
+def is_number(db: sqlite3.Connection, n: int) -> bool:
+    """Whether this is the number of an own group."""
+    sql = "SELECT 1 FROM object WHERE n = ? AND kind = 'own'"
+    return db.execute(sql, (n,)).fetchone() is not None

@@ -105,3 +105,13 @@ def test_rule_31_and_back_again_without_a_needless_write() -> None:
     world.settle()
     assert product.members_of("atl-x") == members - {"n0@x.org"}
     assert product.members_of("atl-0") == members  # nobody's any more
+
+
+def test_rule_16_a_group_gets_a_name_that_became_free_while_we_were_away() -> None:
+    world = world_of(default=("atl-2",), on_rename="new_group")
+    product = world.product
+    assert "atl-2" not in product.held_groups  # two want it
+    world.live([("name_group", 5, 9)])
+    world.reconcile = world.engine()
+    world.settle()
+    assert product.members_of("atl-2") == EVERYBODY
