@@ -30,7 +30,7 @@ def suggest(
     if json:
         say_json(found)
     else:
-        for number, each in enumerate(found):
+        for number, each in enumerate(each for each in found if not each.get("error")):
             if number:
                 say()
             for line in suggestion_lines(each):
@@ -44,8 +44,6 @@ def suggest(
 
 def suggestion_lines(told: dict[str, Any]) -> Iterator[str]:
     """What matches, best first, and the lines for the file."""
-    if told.get("error"):
-        return
     yield bold(told["target"]) + (
         f": {count(told['accounts'], 'account')},"
         f" {count(told['identities'], 'person', 'people')} in the scope"
