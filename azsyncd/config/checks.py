@@ -18,6 +18,7 @@ Found = Iterator[tuple[Path, str]]
 _GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _ADDRESS = re.compile(r"[^\r\n]*[^\s@<>]@[^\s@<>]+>?")
 _PORTS = {"http": 80, "https": 443}
+_SHOW_NO_SEATS = frozenset({"confluence", "crowd", "cloud"})
 
 
 def problems(data: dict[str, Any]) -> Found:
@@ -33,6 +34,7 @@ def problems(data: dict[str, Any]) -> Found:
         at: Path = ("targets", name)
         yield from _auth_of_the_type(at, _mapping(target))
         yield from _constant(at, _mapping(target))
+        yield from _seats(at, _mapping(target))
         yield from _stages((*at, "accounts", "leavers"), target)
 
 
@@ -198,6 +200,12 @@ def _constant(at: Path, target: dict[str, Any]) -> Found:
             continue  # told where it is read
         if constant and "{{" not in source:
             yield (*at, section, key), f"{source!r} is the same for every {noun}"
+
+
+def _seats(at: Path, target: dict[str, Any]) -> Found:
+    kind = target.get("type")
+    if _mapping(target.get("seats")).get("keep_free") and kind in _SHOW_NO_SEATS:
+        yield (*at, "seats", "keep_free"), f"cannot be kept: {kind} does not show its seats"
 
 
 def _stages(path: Path, target: Any) -> Found:

@@ -18,14 +18,15 @@ from enum import StrEnum
 from azsyncd.clock import Clock
 from azsyncd.engine.ledger import Ledger
 from azsyncd.engine.outcomes import MEMBERSHIPS, Batch, Observer, Outcomes, Tally
+from azsyncd.engine.seats import Room
 from azsyncd.engine.writes import Writes
 from azsyncd.errors import ChangeRejected, TargetError
 from azsyncd.model.accounts import Capabilities
-from azsyncd.model.changes import Kind
-from azsyncd.plan.policy import GuardClass, GuardRules
+from azsyncd.model.changes import Kind, Withheld
+from azsyncd.plan.policy import GuardClass, Policy
 from azsyncd.state import holds, links, spill
 from azsyncd.state.spill import Planned
-from azsyncd.state.standing import Standing, standing
+from azsyncd.state.standing import Standing, standing, wake_for
 from azsyncd.state.store import Connection, Store
 from azsyncd.targets.base import Target
 
@@ -54,7 +55,7 @@ class Apply:
         store: Store,
         clock: Clock,
         capabilities: Capabilities,
-        rules: GuardRules,
+        policy: Policy,
         *,
         instance: str,
         run: str,
@@ -70,7 +71,8 @@ class Apply:
         self._ledger = Ledger(store)
         self._clock = clock
         self._capabilities = capabilities
-        self._rules = rules
+        self._rules = policy.guard
+        self._room = Room(target, store, capabilities, policy)
         self._lanes = asyncio.Semaphore(concurrency)
         self._current = current
         self._stopping = stopping
@@ -158,6 +160,9 @@ class Apply:
         if kind in _NEEDS_ACCOUNT and now.account is None:
             await self._outcomes.not_yet(planned, now)
             return
+        if not await self._room.take(planned, now):
+            await self._outcomes.without_seat(planned)
+            return
         began = self._clock.monotonic()
         spent_at = await self._spend([planned])
         try:
@@ -211,6 +216,8 @@ class Apply:
         for planned, now in batch:
             if now.account is None or now.group is None:
                 await self._outcomes.not_yet(planned, now)
+            elif not await self._room.take(planned, now):
+                await self._outcomes.without_seat(planned)
             else:
                 ready.append((planned, now))
         if not ready:
@@ -240,6 +247,8 @@ class Apply:
                     if now.g is not None and now.a is not None:
                         edge = links.edge_added if adds else links.edge_removed
                         edge(db, now.g, now.a)
+                if any(now.waited == Withheld.LICENCE for _, now in done):
+                    wake_for(db, self._t, Withheld.LICENCE, self._clock.now())
 
             await self._outcomes.done(done, record, began)
         for planned, now in ready:

@@ -58,7 +58,7 @@ class Inventory:
         await self._store.write(self._planning.learn_groups)
         wanted = await self._store.read(
             lambda db: targets.groups_to_read(
-                db, self._t, self._capabilities.admin_groups | self._planning.strip_groups
+                db, self._t, self._capabilities.admin_groups | self._planning.licence_groups
             )
         )
         await self._members(wanted)

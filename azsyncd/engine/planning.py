@@ -362,6 +362,13 @@ class Planning:
         self._recording.record(db, draft, n, plan.changes, plan.waiting)
 
     @property
+    def licence_groups(self) -> frozenset[str]:
+        """The licence groups whose members have to be read."""
+        able = self.capabilities
+        counts = self.policy.seats.keep_free > 0
+        return able.licence_groups if counts or able.strips_accounts else frozenset()
+
+    @property
     def strip_groups(self) -> frozenset[str]:
         """The licence groups whose members matter, since nothing else can be taken away."""
         able = self.capabilities

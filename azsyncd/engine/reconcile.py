@@ -541,7 +541,7 @@ class Reconcile:
             self._store,
             self._clock,
             self.capabilities,
-            self.policy.guard,
+            self.policy,
             instance=self._instance,
             run=run,
             cause=cause,

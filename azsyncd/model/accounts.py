@@ -52,11 +52,13 @@ class TargetGroup:
 
 @dataclass(frozen=True, slots=True)
 class Seats:
-    """One application's licence: `remaining` None = unlimited."""
+    """One application's licence: `remaining` None = unlimited. `groups`: those that give it, as
+    far as the product says (names, folded); none = any group that gives a licence."""
 
     application: str
     total: int | None
     remaining: int | None
+    groups: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -193,7 +193,7 @@ def user_facts(
         names=names,
         blocked=_refuses_to_deactivate(db, t, base.n),
         last_admin=a is not None and _is_last_admin(db, t, a, admin_groups),
-        licensed=a is not None and _is_in(db, a, licence_groups),
+        licensed=a is not None and is_in(db, a, licence_groups),
     )
 
 
@@ -207,7 +207,7 @@ def _refuses_to_deactivate(db: sqlite3.Connection, t: int, n: int) -> bool:
     return row is not None
 
 
-def _is_in(db: sqlite3.Connection, a: int, groups: Collection[str]) -> bool:
+def is_in(db: sqlite3.Connection, a: int, groups: Collection[str]) -> bool:
     """Whether an account is in one of these groups (names, folded), and could be taken out."""
     if not groups:
         return False

@@ -135,4 +135,5 @@ def _seats(role: Mapping[str, Any]) -> Seats:
     total, remaining = role.get("numberOfSeats"), role.get("remainingSeats")
     if role.get("hasUnlimitedSeats") is True or not isinstance(total, int) or total < 0:
         return Seats(name, None, None)
-    return Seats(name, total, remaining if isinstance(remaining, int) else None)
+    left = remaining if isinstance(remaining, int) else None
+    return Seats(name, total, left, _licence_groups((role,)))
