@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from azsyncd.clock import iso
+from azsyncd.engine import steps, strays
 from azsyncd.engine.figures import change_row
 from azsyncd.engine.planning import Planning
 from azsyncd.engine.reconcile import Reconcile
 from azsyncd.errors import AzsyncdError
 from azsyncd.model.accounts import InvalidValue
+from azsyncd.model.changes import Kind as ChangeKind
 from azsyncd.model.identities import Group, ObjectId, User
+from azsyncd.plan.desk import Desk
 from azsyncd.plan.edges import wanted_groups
 from azsyncd.plan.expressions import ExpressionFailed, Unread
-from azsyncd.plan.users import plan_user
+from azsyncd.plan.facts import UserFacts
+from azsyncd.plan.users import UserPlan, plan_user
 from azsyncd.plan.wishes import Kind, wish_for
 from azsyncd.state import codec, facts, links, mirror, questions
 from azsyncd.state.store import Connection, Row
@@ -22,19 +27,34 @@ _SHOWN = ("userPrincipalName", "displayName", "mail", "accountEnabled", "userTyp
 
 
 def explain(
-    db: Connection, reconciles: list[Reconcile], who: str, group: str | None
+    db: Connection,
+    reconciles: list[Reconcile],
+    who: str,
+    group: str | None,
+    not_asked: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Everything about a user or group, target by target. Raises AzsyncdError if nobody is meant,
-    or several are."""
-    n, kind = _meant(db, who, None)
-    if kind == "group":
-        return _group(db, n, reconciles)
-    about = _meant(db, group, "group")[0] if group is not None else None
-    return _user(db, n, reconciles, about)
+    """Everything about a user or group, target by target, or about an account that nobody in Entra
+    explains. `not_asked`: the targets that could not be asked, and why. Raises AzsyncdError if
+    nobody is meant, or several are."""
+    found = questions.numbers_of(db, who)
+    if not found and group is None and (stray := strays.explain(db, reconciles, who)) is not None:
+        return stray
+    n, kind = _meant(db, who, found)
+    if kind != "user":
+        told = _group(db, n, reconciles)
+    else:
+        about = None
+        if group is not None:
+            groups = [each for each in questions.numbers_of(db, group) if each[1] != "user"]
+            about = _meant(db, group, groups)[0]
+        told = _user(db, n, reconciles, about)
+    for row in told["targets"]:
+        if why := (not_asked or {}).get(row["target"]):
+            row["not_asked"] = why
+    return told
 
 
-def _meant(db: Connection, who: str, kind: str | None) -> tuple[int, str]:
-    found = [each for each in questions.numbers_of(db, who) if kind in (None, each[1])]
+def _meant(db: Connection, who: str, found: list[tuple[int, str]]) -> tuple[int, str]:
     if not found:
         raise AzsyncdError(
             f"{who!r} is not known",
@@ -42,7 +62,9 @@ def _meant(db: Connection, who: str, kind: str | None) -> tuple[int, str]:
             " moment ago comes with the next round",
         )
     if len(found) > 1:
-        names = ", ".join(questions.id_of(db, n) for n, _ in found[:10])
+        names = ", ".join(
+            f"{questions.id_of(db, n)} ({questions.name_of(db, n)})" for n, _ in found[:10]
+        )
         raise AzsyncdError(f"{who!r} can mean {len(found)} objects: {names}", "give an object id")
     return found[0]
 
@@ -82,6 +104,7 @@ def _user_in(
     plan = plan_user(known, desk, wish)
     told: dict[str, Any] = {"target": reconcile.target.name, "mode": planning.policy.mode.value}
     told["in_scope"] = {"verdict": _VERDICTS[wish.kind], "why": wish.why}
+    told["rules"] = _rules(db, base, desk)
     if wish.account is not None:
         told["mapped"] = codec.account_to_dict(wish.account)
     row = links.get(db, t, base.n)
@@ -106,15 +129,29 @@ def _user_in(
     ]
     told["withheld"] += [_waits(each) for each in questions.waiting_of(db, t, base.n)
                          if each["attempts"]]  # fmt: skip
-    told["held"] = [
-        {"hold": each["hold"], "kind": each["kind"], "change": each["change"],
-         "state": each["state"], "why": each["detail"]}
-        for each in questions.held_of(db, t, base.n)
-    ]  # fmt: skip
+    told["held"] = _held(db, t, base.n)
     if about is not None:
-        told["in_group"] = _membership(db, base, about, known.edges, planning)
+        told["in_group"] = _membership(db, base, about, known, plan, planning)
+    told["steps"] = steps.of_user(known, wish, desk, told)
     return told
 
+
+def _rules(db: Connection, base: facts.UserBase, desk: Desk) -> list[dict[str, Any]]:
+    """What each rule of the scope says, and by which path she is in its groups."""
+    if why := desk.let_go.get(base.user.id):
+        return [{"rule": "unlink", "verdict": "excluded", "why": why, "paths": []}]
+    rows = []
+    for rule, verdict, why in desk.users.evidence(base.user, base.groups, desk.scope):
+        paths: list[str] = []
+        if rule == "members_of":
+            found = sorted(base.groups & desk.scope.member_of)
+            chains = (questions.path(db, base.n, group) for group in found[:_PATHS])
+            paths = [" > ".join([base.user.name, *chain]) for chain in chains if chain]
+        rows.append({"rule": f"scope.users.{rule}", "verdict": verdict, "why": why, "paths": paths})
+    return rows
+
+
+_PATHS = 3
 
 _VERDICTS = {
     Kind.ACCOUNT: "in scope",
@@ -122,6 +159,14 @@ _VERDICTS = {
     Kind.HANDS_OFF: "excluded",
     Kind.UNDECIDED: "undecided",
 }
+
+
+def _held(db: Connection, t: int, n: int) -> list[dict[str, Any]]:
+    return [
+        {"hold": each["hold"], "kind": each["kind"], "change": each["change"],
+         "state": each["state"], "why": each["detail"]}
+        for each in questions.held_of(db, t, n)
+    ]  # fmt: skip
 
 
 def _waits(row: Row) -> dict[str, Any]:
@@ -164,27 +209,53 @@ def _group_name(planning: Planning, group: ObjectId | None) -> str | None:
 
 
 def _membership(
-    db: Connection, base: facts.UserBase, about: int, edges: Any, planning: Planning
+    db: Connection,
+    base: facts.UserBase,
+    about: int,
+    known: UserFacts,
+    plan: UserPlan,
+    planning: Planning,
 ) -> dict[str, Any]:
     """Why (not) in this group."""
     group = ObjectId(questions.id_of(db, about))
-    name = questions.name_of(db, about)
+    name, who = questions.name_of(db, about), base.user.name
     path = questions.path(db, base.n, group)
+    edge = known.edges.get(group)
     told: dict[str, Any] = {
         "group": name,
-        "in_entra": bool(path),
-        "path": " > ".join([base.user.name, *path]) if path else "",
-        "in_product": group in edges,
+        "in_entra": bool(path) or planning.desk(db).gives(group),
+        "path": " > ".join([who, *path]) if path else "",
+        "in_product": edge is not None,
+        "whose": None if edge is None else "ours" if edge.ours else "foreign",
     }
-    if not path:
-        told["why"] = f"{base.user.name} is no member of {name} in Entra, not through others either"
-    elif group not in planning.groups:
-        told["why"] = f"{name} is not among the synced groups: see `azsyncd explain {group}`"
+    change = next((c for c in plan.changes if c.group_id == group), None)
+    waits = next((w for w in plan.waiting if w.change and w.change.group_id == group), None)
+    noted = next(
+        (w for w in questions.waiting_of(db, planning.t, base.n) if w["gn"] == about), None
+    )
+    if group not in planning.groups:
+        why = f"{name} is not among the synced groups: see `azsyncd explain {group}`"
+    elif not told["in_entra"] and edge is None:
+        why = f"{who} is no member of {name} in Entra, not through others either"
     elif planning.groups[group].blocked:
-        told["why"] = f"nobody can be put into {name} now: {planning.groups[group].blocked}"
+        why = f"nobody can be put into {name} now: {planning.groups[group].blocked}"
+    elif known.account is None and change is None:
+        why = f"{who} has no account here: see the steps above"
+    elif waits is not None:
+        why = f"it waits: {waits.detail}"
+    elif noted is not None and noted["attempts"]:
+        why = f"the product refused it {noted['attempts']} times: {noted['detail']}"
+    elif change is not None:
+        doing = "put into" if change.kind is ChangeKind.ADD_MEMBER else "taken out of"
+        why = f"{who} is {doing} {name} with the next run"
+    elif not told["in_entra"]:
+        whose = "it was never azsyncd's" if not edge or not edge.ours else "it is kept as it is"
+        why = f"Entra does not have {who} in {name}; the product does, and {whose}"
+    elif edge is not None:
+        why = f"Entra has {who} in {name}, and so has the product"
     else:
-        told["why"] = f"Entra has her in {name}"
-    return told
+        why = f"Entra has {who} in {name}, but leavers are put into no group"
+    return {**told, "why": why}
 
 
 # A group ------------------------------------------------------------------------------------------
@@ -212,6 +283,7 @@ def _group_in(db: Connection, n: int, group: Group, reconcile: Reconcile) -> dic
         "target": reconcile.target.name,
         "in_scope": {"verdict": verdict, "why": why},
     }
+    told["mode"] = planning.policy.mode.value
     row = links.get(db, reconcile.t, n)
     if row is not None:
         told["link"] = {"origin": row["origin"], "state": row["state"]}
@@ -228,6 +300,10 @@ def _group_in(db: Connection, n: int, group: Group, reconcile: Reconcile) -> dic
     ]
     told["withheld"] += [_waits(each) for each in questions.waiting_of(db, reconcile.t, n)
                          if each["attempts"]]  # fmt: skip
+    told["held"] = _held(db, reconcile.t, n)
+    if row is not None and row["g"] is not None:
+        told["in_product"] = questions.group_counts(db, row["g"])
+    told["steps"] = steps.of_group(group, plan, told)
     return told
 
 
@@ -248,6 +324,8 @@ def _advice(rows: list[dict[str, Any]]) -> str:
     for row in rows:
         if row.get("held"):
             hold = row["held"][0]
+            if hold["state"] == "rejected":
+                return f"azsyncd release {hold['hold']} takes the rejection back"
             return f"azsyncd holds show {hold['hold']}, then approve or reject it"
         for waits in row["withheld"]:
             if waits["hint"]:
@@ -256,4 +334,12 @@ def _advice(rows: list[dict[str, Any]]) -> str:
             return f"{row['target']}: {row['withheld'][0]['detail']}"
     if any(row["planned"] for row in rows):
         return "nothing: it is written with the next run, or by azsyncd sync"
+    verdicts = {row["in_scope"]["verdict"] for row in rows}
+    if verdicts <= {"not in scope", "out"}:
+        return (
+            "nothing, if that is right; else change scope in the file, or put her into one of its"
+            " groups"
+        )
+    if verdicts == {"excluded"}:
+        return "nothing, if that is right; else take the exclude away, or azsyncd link"
     return "nothing: all is as Entra and the configuration say"

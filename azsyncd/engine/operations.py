@@ -111,8 +111,17 @@ class EngineOperations:
         self, *, who: str, group: str | None = None, target: str | None = None
     ) -> dict[str, Any]:
         """Why somebody has what she has."""
-        chosen = list(self._chosen(target).values())
-        return await self._running.dry(lambda db: explaining.explain(db, chosen, who, group))
+        chosen = self._chosen(target)
+        not_asked = {}
+        for name, reconcile in chosen.items():
+            try:  # what a product can do is part of the answer
+                await reconcile.prepare()
+            except TargetError as error:
+                not_asked[name] = str(error)
+        reconciles = list(chosen.values())
+        return await self._running.dry(
+            lambda db: explaining.explain(db, reconciles, who, group, not_asked)
+        )
 
     async def history(
         self,

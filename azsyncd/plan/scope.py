@@ -234,6 +234,31 @@ class UserRule:
             return UserVerdict(Verdict.UNDECIDED, why_where, found)
         return UserVerdict(Verdict.IN, self._why_in(found, why_where), found)
 
+    def evidence(
+        self, user: User, groups: frozenset[ObjectId], facts: ScopeFacts
+    ) -> tuple[tuple[str, str, str], ...]:
+        """What each rule of the scope says by itself: (rule, verdict, why), for `explain`."""
+        excluded = self._excluded(user, facts)
+        told = []
+        if excluded is not None:
+            told.append(("exclude", excluded.verdict.value, excluded.why))
+        elif self._exclude or facts.excluded:
+            told.append(("exclude", "no", "not named there"))
+        if self._where is not None:
+            verdict, why = self._by_where(user)
+            told.append(("where", verdict.value, why))
+        if self._members_of:
+            found = groups & facts.member_of
+            if found:
+                told.append(("members_of", Verdict.IN.value, self._why_in(found, "")))
+            elif facts.uncertain is not None:
+                told.append(("members_of", Verdict.UNDECIDED.value, facts.uncertain))
+            else:
+                told.append(("members_of", Verdict.OUT.value, "in none of these groups"))
+        if not told:
+            told.append(("everybody", "in" if self._any else "out", ""))
+        return tuple(told)
+
     def _excluded(self, user: User, facts: ScopeFacts) -> UserVerdict | None:
         if user.id in facts.excluded or fold(user.id) in self._exclude:
             return UserVerdict(Verdict.EXCLUDED, "named by scope.users.exclude")

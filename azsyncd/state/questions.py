@@ -252,6 +252,40 @@ def under_mail(db: sqlite3.Connection, t: int, mail: str) -> str | None:
     return None if row is None else str(codec.load(row["body"])["username"])
 
 
+def strays(db: sqlite3.Connection, t: int, who: str) -> list[Account]:
+    """The accounts of this username, key or address that nobody has."""
+    rows = db.execute(
+        "SELECT ac.body FROM account ac WHERE ac.t = :t"
+        " AND (ac.name = :folded OR ac.key = :who OR ac.mail = :folded)"
+        " AND NOT EXISTS (SELECT 1 FROM link l WHERE l.a = ac.a) ORDER BY ac.a LIMIT 20",
+        {"t": t, "who": who, "folded": fold(who)},
+    )
+    return [codec.account_from_dict(codec.load(row["body"])) for row in rows]
+
+
+def claimants(db: sqlite3.Connection, t: int, account: Account) -> list[str]:
+    """Who wants the name or the address of an account, and has no account: UPNs."""
+    rows = db.execute(
+        "SELECT DISTINCT c.n FROM claim c WHERE c.t = :t"
+        " AND ((c.field IN ('username', 'kept') AND c.key = :name)"
+        "  OR (c.field = 'email' AND c.key = :mail))"
+        " AND NOT EXISTS (SELECT 1 FROM link l WHERE l.t = c.t AND l.n = c.n AND l.a IS NOT NULL)"
+        " ORDER BY c.n LIMIT 10",
+        {"t": t, "name": fold(account.username), "mail": fold(account.email or "")},
+    )
+    return [name_of(db, row["n"]) for row in rows.fetchall()]
+
+
+def group_counts(db: sqlite3.Connection, g: int) -> dict[str, int]:
+    """The members of a product's group: ours, and others."""
+    row = db.execute(
+        "SELECT count(*) AS members, coalesce(sum(ours = 1), 0) AS ours FROM edge"
+        " WHERE g = ? AND NOT removed",
+        (g,),
+    ).fetchone()
+    return {"members": row["members"], "ours": row["ours"]}
+
+
 def waiting_of(db: sqlite3.Connection, t: int, n: int) -> list[sqlite3.Row]:
     """What waits of one object."""
     return db.execute(

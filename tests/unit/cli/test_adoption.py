@@ -114,3 +114,23 @@ def test_a_suggestion_shows_what_matches_and_the_lines_for_the_file(
     assert "not read from Entra yet: {{ user.employeeId }}" in said.out
     assert "12 by name. For the file:" in said.out and "    jira:" in said.lines[-1]
     assert daemon.asked("suggest") == {}
+
+
+def test_the_five_steps_are_shown_with_rules_and_paths(azsyncd: Azsyncd, daemon: Daemon) -> None:
+    steps = [("found", True, "jo, enabled"), ("in scope", True, "in scope: why"),
+             ("matched", False, "two want it"), ("mapped", None, "not asked"),
+             ("planned", True, "nothing to do")]  # fmt: skip
+    rule = {"rule": "scope.users.members_of", "verdict": "in", "why": "", "paths": ["jo > a > b"]}
+    daemon.operations.explain.return_value = {
+        "kind": "user",
+        "entra": {},
+        "targets": [
+            {"target": "jira", "not_asked": "no answer", "rules": [rule],
+             "steps": [{"step": s, "ok": ok, "why": why} for s, ok, why in steps]},
+        ],
+        "what_to_do": "this",
+    }  # fmt: skip
+    lines = azsyncd("explain", "jo").lines
+    assert "  1 found     =  jo, enabled" in lines and "  3 matched   -  two want it" in lines
+    assert "  4 mapped    !  not asked" in lines and "    jo > a > b" in lines
+    assert "  ! it could not be asked: no answer" in lines and lines[-1] == "What to do: this"
