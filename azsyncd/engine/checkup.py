@@ -16,7 +16,7 @@ from azsyncd.errors import AzsyncdError, TargetError
 from azsyncd.model.accounts import Capabilities, InvalidValue
 from azsyncd.operations import CheckLine, Progress, Tell
 from azsyncd.plan.expressions import ExpressionFailed, Unread
-from azsyncd.state import facts
+from azsyncd.state import facts, marks
 from azsyncd.state.store import Connection
 
 _EXAMPLES = 5
@@ -39,6 +39,7 @@ async def check(running: Running, tell: Tell | None = None) -> list[CheckLine]:
         lines += await _target(name, reconcile)
     _step(tell, "Asking the products", total, total)
     lines += _same_accounts(running)
+    lines += await _other_instances(running)
     lines += _notifications(running)
     for name, reconcile in running.reconciles.items():
         lines += await _templates(running, name, reconcile, tell)
@@ -154,6 +155,24 @@ def _same_accounts(running: Running) -> Iterator[CheckLine]:
                 name, "warning", f"its accounts seem to come from Crowd ({', '.join(crowds)})",
                 "sync one of the two, or the two will write the same accounts",
             )  # fmt: skip
+
+
+async def _other_instances(running: Running) -> list[CheckLine]:
+    """Accounts that another azsyncd has marked: two on one product."""
+    lines = []
+    for name, reconcile in running.reconciles.items():
+        found = await running.store.read(
+            lambda db, r=reconcile: marks.by_others(db, r.t, r.instance)  # type: ignore[misc]
+        )
+        for instance, number in sorted(found.items()):
+            lines.append(
+                _line(
+                    name, "warning", f"the mark of another azsyncd is on {number} of the accounts,"
+                    f" {instance!r}: they are left alone",
+                    "let one azsyncd write to a product; `instance` is what tells them apart",
+                )
+            )  # fmt: skip
+    return lines
 
 
 def _notifications(running: Running) -> Iterator[CheckLine]:

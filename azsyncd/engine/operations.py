@@ -172,7 +172,7 @@ class EngineOperations:
             ours = self._running.signed_in_as()
             found += [
                 row for each in rows
-                if (row := _account_row(name, each)) and not (
+                if (row := _account_row(name, each, reconcile.instance)) and not (
                     which == "unexplained" and row["username"].casefold() in ours)
             ]  # fmt: skip
         return found
@@ -307,7 +307,10 @@ class EngineOperations:
             return _no_plan(name, "Entra has not been read completely yet; see azsyncd status")
         async with self._copy() as store:
             twin = reconcile.twin(store)
-            draft = await twin.rehearse(tell)
+            try:
+                draft = await twin.rehearse(tell)
+            except TargetError as error:  # it asks for marks on its way
+                return _no_plan(name, str(error))
             start = reconcile.window_start()
             wanted = {class_.value: count for class_, count in draft.tally.classes.items()}
             if saved is not None:
@@ -847,8 +850,13 @@ def _sync_outcome(results: Sequence[TargetSync]) -> str:
     return outcome
 
 
-def _account_row(target: str, row: Any) -> dict[str, Any]:
+def _account_row(target: str, row: Any, instance: str) -> dict[str, Any]:
     account = codec.account_of(row["body"])
+    mark = account.mark if account is not None and row["id"] is None else None
+    marked = ""
+    if mark is not None:  # whose it was: nobody's any more, or another azsyncd's
+        whose = "our mark" if mark.instance == instance else f"the mark of {mark.instance!r}"
+        marked = f"carries {whose} for {mark.object_id}"
     return {
         "target": target,
         "username": account.username if account else (row["upn"] or ""),
@@ -858,5 +866,5 @@ def _account_row(target: str, row: Any) -> dict[str, Any]:
         "key": account.key if account else None,
         "object_id": row["id"],
         "state": row["reason"] or row["origin"] or "unexplained",
-        "detail": " — ".join(part for part in (row["detail"], row["hint"]) if part),
+        "detail": " — ".join(part for part in (row["detail"], row["hint"], marked) if part),
     }

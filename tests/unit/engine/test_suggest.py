@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from types import SimpleNamespace
 
+from azsyncd.engine import checkup
 from azsyncd.errors import TargetUnavailable
-from azsyncd.model.accounts import Account
+from azsyncd.model.accounts import Account, Mark
 
 from .office import opened
 from .test_linking import user
@@ -53,3 +54,32 @@ async def test_plan_warns_of_second_accounts_for_one_address(tmp_path: Path) -> 
         product.put(Account(username="u1@x.org", email="x@x.org"))
         await office.turn("jira", full=True)
         assert "warnings" not in (await office.operations.plan())["targets"][0]
+
+
+async def test_an_account_without_a_person_says_whose_mark_it_carries(tmp_path: Path) -> None:
+    async with opened(tmp_path) as office:
+        product = await office.open("jira")
+        product.put(Account(username="old", mark=Mark("test", "gone")))
+        product.put(Account(username="theirs", mark=Mark("other", "x")))
+        product.put(Account(username="local"))
+        await office.crawl(user("u1"))
+        await office.turn("jira")
+        rows = await office.operations.accounts(which="unexplained")
+        assert {row["username"]: row["detail"] for row in rows} == {
+            "old": "carries our mark for gone",
+            "theirs": "carries the mark of 'other' for x",
+            "local": "",
+        }
+        lines = await checkup._other_instances(office)  # type: ignore[arg-type]
+        assert ["is on 1 of the accounts" in line["message"] for line in lines] == [True]
+
+
+async def test_a_plan_beside_another_azsyncd_says_why_there_is_none(tmp_path: Path) -> None:
+    async with opened(tmp_path) as office:
+        product = await office.open("jira")
+        for number in range(5):
+            product.put(Account(username=f"a{number}", mark=Mark("other", f"x{number}")))
+        await office.crawl(user("u1"))
+        planned = await office.operations.plan()
+        assert planned["outcome"] == "failed"
+        assert "another azsyncd, 'other'" in planned["targets"][0]["error"]
