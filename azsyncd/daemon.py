@@ -91,6 +91,7 @@ class Daemon:
         self._last_reload_ok = True
         self._loaded_at = clock.now()
         self._pending: Loaded | None = None
+        self._pending_by = ""
         self._tasks: set[asyncio.Task[Any]] = set()
         self._listening = False
         self._running: Running | None = None
@@ -145,6 +146,7 @@ class Daemon:
             await self._open_listeners(operations, loaded.config)
             if changed:
                 running.pull.owe_crawl("configuration")
+            await running.note_configuration("start")
             running.start()
             await running.remember_config()
             self._metrics.config_last_reload_success_timestamp_seconds.set(self._loaded_at)
@@ -199,7 +201,7 @@ class Daemon:
     async def _answer_hups(self) -> None:
         while self._reload_rung:
             self._reload_rung = False
-            await self.reload(False, rehearse=False)
+            await self.reload(False, "SIGHUP", rehearse=False)
 
     def _task(self, work: Any, name: str) -> None:
         task = asyncio.create_task(work, name=name)
@@ -213,13 +215,13 @@ class Daemon:
 
     # Reload -------------------------------------------------------------------------------------
 
-    async def reload(self, dry_run: bool, *, rehearse: bool = True) -> dict[str, Any]:
+    async def reload(self, dry_run: bool, by: str, *, rehearse: bool = True) -> dict[str, Any]:
         """Read the file again: {outcome: reloaded | unchanged | pending | rejected | valid, …}."""
         async with self._reloading:
             if not dry_run:
                 systemd.reloading("reading the configuration")
             try:
-                return await self._reload(dry_run, rehearse)
+                return await self._reload(dry_run, rehearse, by)
             except ConfigError as error:
                 return self._rejected([str(each) for each in error.problems], error.hint, dry_run)
             except StateError:
@@ -238,7 +240,7 @@ class Daemon:
             self._events.tell({"event": "config", "outcome": "rejected"})
         return {"outcome": "rejected", "problems": problems, "hint": hint}
 
-    async def _reload(self, dry_run: bool, rehearse: bool) -> dict[str, Any]:
+    async def _reload(self, dry_run: bool, rehearse: bool, by: str) -> dict[str, Any]:
         loaded = await asyncio.to_thread(load, self._path)
         old = self.running
         self._must_be_reloadable(old.config, loaded.config)
@@ -250,13 +252,13 @@ class Daemon:
             # Rule 5: the old file stays in force until what the new one needs has been read.
             probe = await self._build(loaded, old.store, selected=wanted)
             await probe.close()
-            self._pending = loaded
+            self._pending, self._pending_by = loaded, by
             await old.crawl_for(wanted)
             log.info("config.pending", reason="it needs properties that were not read yet")
             return {"outcome": "pending", "problems": []}
         selected = old.selected if covers(old.selected, wanted) else None
         plan = await self._rehearse(loaded) if rehearse and changed else None
-        await self._swap(loaded, selected)
+        await self._swap(loaded, selected, by)
         outcome: dict[str, Any] = {
             "outcome": "reloaded" if changed else "unchanged",
             "problems": [],
@@ -290,7 +292,7 @@ class Daemon:
                 await store.close()
         return dict(plan)
 
-    async def _swap(self, loaded: Loaded, selected: Any) -> None:
+    async def _swap(self, loaded: Loaded, selected: Any, by: str) -> None:
         """Everything is built; now the old one stops and the new one starts."""
         old = self.running
         new = await self._build(loaded, old.store, selected=selected)
@@ -305,6 +307,7 @@ class Daemon:
         for name in set(old.reconciles) - set(new.reconciles):
             self._metrics.forget_target(name)
         self._configure_logs(loaded.config)
+        await new.note_configuration(by)
         new.start()
         await new.remember_config()
         self._loaded_at = self._clock.now()
@@ -325,7 +328,7 @@ class Daemon:
             if pending is None:
                 return
             try:
-                await self._swap(pending, None)
+                await self._swap(pending, None, self._pending_by)
             except ConfigError as error:
                 self._pending = None
                 self._rejected([str(each) for each in error.problems], error.hint, False)

@@ -265,11 +265,16 @@ class Operations(Protocol):
         limit: int = 1000,
     ) -> list[dict[str, Any]]: ...
 
+    async def configurations(self, *, digest: str | None = None) -> list[dict[str, Any]]:
+        """{digest, at, by, file, writes}, the newest first; with `digest` (or how it begins) also
+        {body}: the file, with every default and every secret masked."""
+        ...
+
     async def accounts(
         self, *, target: str | None = None, which: str | None = None
     ) -> list[dict[str, Any]]: ...
 
-    async def reload(self, *, dry_run: bool = False) -> dict[str, Any]:
+    async def reload(self, *, by: str, dry_run: bool = False) -> dict[str, Any]:
         """{outcome: reloaded | pending | rejected | unchanged, problems: […], plan: PlanResult?}"""
         ...
 

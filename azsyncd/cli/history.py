@@ -29,6 +29,7 @@ COLUMNS = (
     "run",
     "round",
     "seconds",
+    "configuration",
 )
 """The columns of CSV, in their order: a promise."""
 
@@ -91,7 +92,9 @@ def history_lines(row: Mapping[str, Any]) -> Iterator[str]:
     yield from (f"      {value}" for value in values)
     if row.get("answer"):
         yield f"      answer: {row['answer']}"
-    yield f"      run {row.get('run')}" + (f", {row['cause']}" if row.get("cause") else "")
+    cause = f", {row['cause']}" if row.get("cause") else ""
+    config = f", configuration {row['configuration']}" if row.get("configuration") else ""
+    yield f"      run {row.get('run')}{cause}{config}"
 
 
 def _moment(since: str | None) -> float | None:

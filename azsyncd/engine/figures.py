@@ -124,6 +124,18 @@ def history_row(db: Connection, row: Row) -> dict[str, Any]:
         "answer": row["answer"],
         "cause": row["cause"],
         "seconds": round(row["seconds"], 3),
+        "configuration": row["config"][:12] if row["config"] else None,
+    }
+
+
+def configuration_row(row: Row) -> dict[str, Any]:
+    """One configuration that was in force, without its text."""
+    return {
+        "digest": row["digest"],
+        "at": iso(row["at"]),
+        "by": row["by"],
+        "file": row["file"],
+        "writes": row["writes"],
     }
 
 

@@ -18,6 +18,7 @@ from azsyncd.clock import iso
 from azsyncd.engine import applying, checkup, explaining, linking, moving, suggesting
 from azsyncd.engine.figures import (
     budgets_of,
+    configuration_row,
     history_row,
     hold_item_rows,
     hold_row,
@@ -47,7 +48,17 @@ from azsyncd.operations import (
     TargetSync,
     Tell,
 )
-from azsyncd.state import codec, holds, journal, mirror, questions, spill, targets, waiting
+from azsyncd.state import (
+    codec,
+    configurations,
+    holds,
+    journal,
+    mirror,
+    questions,
+    spill,
+    targets,
+    waiting,
+)
 from azsyncd.state.store import Connection, Store, open_store
 
 WAIT_SECONDS = 120.0
@@ -58,7 +69,7 @@ MOST_ROWS = 200_000
 _NUMBER = re.compile(r"[0-9]{1,18}")
 """The number of a hold, as long as SQLite counts."""
 
-Reload = Callable[[bool], Coroutine[Any, Any, dict[str, Any]]]
+Reload = Callable[[bool, str], Coroutine[Any, Any, dict[str, Any]]]
 
 
 class NotThere(AzsyncdError):
@@ -145,6 +156,25 @@ class EngineOperations:
                     raise NotThere(f"{user!r} is not known", "give a UPN, mail or object id")
             rows = journal.read(db, numbers=numbers, t=t, run=run, since=since, limit=limit)
             return [history_row(db, row) for row in rows]
+
+        return await self._running.store.read(ask)
+
+    async def configurations(self, *, digest: str | None = None) -> list[dict[str, Any]]:
+        """The configurations that were in force, the newest first."""
+
+        def ask(db: Connection) -> list[dict[str, Any]]:
+            found = [configuration_row(row) for row in configurations.listed(db)]
+            if digest is None:
+                return found
+            bodies = configurations.body_of(db, digest)
+            if len(bodies) != 1:
+                what = "several" if bodies else "no"
+                raise NotThere(
+                    f"{what} configurations that were in force begin with {digest!r}",
+                    "azsyncd config history lists them",
+                )
+            chosen = [each for each in found if each["digest"].startswith(digest)]
+            return [{**each, "body": bodies[0]} for each in chosen]
 
         return await self._running.store.read(ask)
 
@@ -350,6 +380,8 @@ class EngineOperations:
         running = self._running
         began = running.clock.monotonic()
         chosen = self._chosen(target)
+        if not self._live:
+            await running.note_configuration(by)
         await self._pull(crawl=full, tell=tell)
         only = await self._objects(user, group)
         now = running.clock.now()
@@ -431,6 +463,8 @@ class EngineOperations:
         running = self._running
         began = running.clock.monotonic()
         saved = applying.checked(running, plan, target)
+        if not self._live:
+            await running.note_configuration(by)
         await self._pull(crawl=False, tell=tell)
         chosen = [part for part in saved.targets if target in (None, part.name)]
         results = await asyncio.gather(
@@ -611,11 +645,11 @@ class EngineOperations:
 
     # The daemon itself --------------------------------------------------------------------------
 
-    async def reload(self, *, dry_run: bool = False) -> dict[str, Any]:
+    async def reload(self, *, by: str, dry_run: bool = False) -> dict[str, Any]:
         """Read the file again."""
         if self._reload is None:
             raise AzsyncdError("no daemon is running", "it reads the file when it starts")
-        return await self._reload(dry_run)
+        return await self._reload(dry_run, by)
 
     async def backup(self, *, file: str) -> dict[str, Any]:
         """A consistent copy of the state."""
@@ -695,7 +729,7 @@ class EngineOperations:
             told = await running.store.write(work)
             concerned.stop()  # it knows what is not so any more
         if self._reload is not None:
-            outcome = await self._reload(False)
+            outcome = await self._reload(False, by)
             if outcome["outcome"] not in ("reloaded", "unchanged"):
                 raise AzsyncdError(
                     f"{action} is done, but the file is {outcome['outcome']}: the target stands"

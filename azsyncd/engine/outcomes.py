@@ -119,9 +119,9 @@ class Outcomes:
                 item = planned.item
                 spill.done(db, planned.seq)
                 waiting.succeeded(db, self._t, item.n, item.change)
+                journal.write(db, self._entry(db, planned, now, "done", "", seconds))
                 if planned.free:
                     holds.used_up(db, self._t, item)
-                journal.write(db, self._entry(planned, now, "done", "", seconds))
 
         await self._ledger.commit(commit)
         for planned, now in batch:
@@ -137,7 +137,13 @@ class Outcomes:
             )
 
     def _entry(
-        self, planned: Planned, now: Standing, outcome: str, answer: str, seconds: float
+        self,
+        db: Connection,
+        planned: Planned,
+        now: Standing,
+        outcome: str,
+        answer: str,
+        seconds: float,
     ) -> journal.Entry:
         return journal.Entry(
             at=self._clock.now(),
@@ -150,9 +156,16 @@ class Outcomes:
             name=now.name,
             outcome=outcome,
             answer=answer,
-            cause=self._cause + (", approved" if planned.free else ""),
+            cause=self._cause + self._approval(db, planned),
             seconds=seconds,
         )
+
+    def _approval(self, db: Connection, planned: Planned) -> str:
+        """Who let it through, where somebody was asked."""
+        if not planned.free:
+            return ""
+        told = holds.approval_of(db, self._t, planned.item) or holds.consent_of(db, self._t)
+        return f", {told}" if told else ", approved"
 
     async def unknown(self, batch: Batch, error: TargetError, began: float) -> None:
         """The answer was lost: it may have taken effect or not. The next look finds out."""
@@ -160,7 +173,7 @@ class Outcomes:
 
         def commit(db: Connection) -> None:
             for planned, now in batch:
-                journal.write(db, self._entry(planned, now, "unknown", error.message, seconds))
+                journal.write(db, self._entry(db, planned, now, "unknown", error.message, seconds))
 
         await self._ledger.commit(commit)
         for planned, _ in batch:
@@ -202,7 +215,7 @@ class Outcomes:
             waiting.refused(db, t, item.n, item.change, reason, error.message, error.hint, moment)
             if again and attempts(db, t, planned) <= 2:
                 waiting.make_due(db, t, item.n, moment)
-            journal.write(db, self._entry(planned, now, "rejected", error.message, seconds))
+            journal.write(db, self._entry(db, planned, now, "rejected", error.message, seconds))
 
         await self._ledger.commit(commit)
         if reason == Withheld.LICENCE and item.change.kind is Kind.CREATE:

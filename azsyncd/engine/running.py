@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import structlog
 
 from azsyncd.clock import Clock
-from azsyncd.config import Config, Loaded
+from azsyncd.config import Config, Loaded, shown
 from azsyncd.engine import lastdays, schedule
 from azsyncd.engine.credentials import credential_of, open_secrets
 from azsyncd.engine.events import Events
@@ -45,7 +45,7 @@ from azsyncd.metrics import Metrics
 from azsyncd.model.accounts import fold
 from azsyncd.model.subscriptions import Kept
 from azsyncd.plan.policy import GuardClass, Policy
-from azsyncd.state import journal, mirror, questions, subscriptions, targets
+from azsyncd.state import configurations, journal, mirror, questions, subscriptions, targets
 from azsyncd.state.store import COPIED, Connection, Store, get_meta, set_meta
 from azsyncd.targets.base import Target
 from azsyncd.targets.connect import SignIn, connect
@@ -463,6 +463,12 @@ class Running:
         """This file is in force now."""
         await self.store.write(lambda db: set_meta(db, "config_digest", self.loaded.digest))
 
+    async def note_configuration(self, by: str) -> None:
+        """Whatever is written from now on is written under this file; its secrets are masked."""
+        digest, file = self.loaded.digest, str(self.loaded.path or "")
+        body, now = shown(self.config), self.clock.now()
+        await self.store.write(lambda db: configurations.note(db, digest, file, body, by, now))
+
     async def _keep_schedule(self) -> None:
         """Full syncs by cron and wall clock."""
         cron, zone = self.config.schedule.full_sync, self.config.schedule.timezone
@@ -488,7 +494,8 @@ class Running:
             before = self.clock.now() - self.config.state.history
 
             def tidy(db: Connection, numbers: list[int] = numbers, before: float = before) -> None:
-                journal.prune(db, before)
+                if journal.prune(db, before):
+                    configurations.prune(db)
                 reached = questions.lowest_revision(db, numbers)
                 known = questions.lowest_revision(db, [row.t for row in targets.all_targets(db)])
                 if reached is not None and known is not None:

@@ -269,6 +269,33 @@ def decide(
     return some
 
 
+def approval_of(db: sqlite3.Connection, t: int, item: Item) -> str:
+    """Who approved a change, in which hold, and why; "" if nobody was asked."""
+    row = db.execute(
+        "SELECT h.id, h.decided_by, h.decision FROM hold_item i JOIN hold h ON h.id = i.hold"
+        " WHERE h.t = ? AND i.n = ? AND i.change = ? AND i.gn = ? AND i.akey = ?"
+        " AND i.state = 'approved' ORDER BY h.id DESC LIMIT 1",
+        (t, item.n, item.change.kind, item.gn, item.akey),
+    ).fetchone()
+    return "" if row is None else _told(row)
+
+
+def consent_of(db: sqlite3.Connection, t: int) -> str:
+    """The same for a first contact that is still being written."""
+    row = db.execute(
+        "SELECT h.id, h.decided_by, h.decision FROM hold h JOIN target tg ON tg.t = h.t"
+        " WHERE h.t = ? AND h.kind = ? AND h.state = 'approved' AND h.decided_by IS NOT NULL"
+        " AND tg.first_contact = 'consented' ORDER BY h.id DESC LIMIT 1",
+        (t, FIRST_CONTACT),
+    ).fetchone()
+    return "" if row is None else _told(row)
+
+
+def _told(row: sqlite3.Row) -> str:
+    why = f" ({row['decision']})" if row["decision"] else ""
+    return f"hold {row['id']} approved by {row['decided_by']}{why}"
+
+
 def used_up(db: sqlite3.Connection, t: int, item: Item) -> None:
     """An approved change was sent: an approval counts once."""
     db.execute(

@@ -33,7 +33,8 @@ def write(db: sqlite3.Connection, entry: Entry) -> None:
     before, after = codec.side_to_dict(change.before), codec.side_to_dict(change.after)
     db.execute(
         "INSERT INTO journal (at, t, run, revision, change, reason, n, gn, name, before, after,"
-        " outcome, answer, cause, seconds) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " outcome, answer, cause, seconds, configuration) VALUES"
+        " (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, (SELECT max(id) FROM configuration))",
         (
             entry.at,
             entry.t,
@@ -86,8 +87,9 @@ def note(
 
 
 _ENTRIES = (
-    "SELECT j.*, o.id AS object_id, tg.name AS target FROM journal j"
+    "SELECT j.*, o.id AS object_id, tg.name AS target, c.digest AS config FROM journal j"
     " JOIN target tg ON tg.t = j.t LEFT JOIN object o ON o.n = j.n"
+    " LEFT JOIN configuration c ON c.id = j.configuration"
 )
 
 

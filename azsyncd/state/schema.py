@@ -317,10 +317,22 @@ CREATE TABLE journal (
     outcome   TEXT NOT NULL,                   -- done, already, rejected, unknown
     answer    TEXT NOT NULL DEFAULT '',
     cause     TEXT NOT NULL DEFAULT '',
-    seconds   REAL NOT NULL
+    seconds   REAL NOT NULL,
+    configuration INTEGER                      -- that was in force
 );
+CREATE INDEX journal_configuration ON journal (configuration);
 CREATE INDEX journal_n ON journal (n);
 CREATE INDEX journal_at ON journal (at);
+
+-- The configurations that were in force, secrets masked, the newest last.
+CREATE TABLE configuration (
+    id     INTEGER PRIMARY KEY AUTOINCREMENT,
+    digest TEXT NOT NULL,
+    at     REAL NOT NULL,
+    by     TEXT NOT NULL,
+    file   TEXT NOT NULL,
+    body   TEXT NOT NULL
+);
 
 -- What is wrong and was told, and messages on their way: nothing is told twice, nothing is lost.
 CREATE TABLE alert (

@@ -131,7 +131,13 @@ async def test_in_manual_mode_an_approval_writes_what_waits_and_nothing_more(
     await stage.until("written", lambda: crowd_name(stage, one) == f"Waits {one.id[:6]}", 30)
     assert crowd_name(stage, two) != f"Waits {two.id[:6]}"
     entry, *_ = (await stage.run("history", "--user", upn, "--format", "json")).json
-    assert "approved" in entry["cause"]
+    assert " approved by uid " in entry["cause"]
+    assert entry["cause"].endswith("(window of tonight)")
+    versions = (await stage.run("config", "history", "--json")).json
+    assert [entry["configuration"]] == [version["digest"][:12] for version in versions[:1]]
+    assert [version["by"] for version in versions][0] == "start"
+    shown = await stage.run("config", "show", "--digest", entry["configuration"])
+    assert "mode: manual" in shown.out
     file = stage.folder / "rest.json"
     await stage.run("plan", "--out", str(file), expect=None)
     await stage.run("apply", str(file))

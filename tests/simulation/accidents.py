@@ -244,8 +244,8 @@ class Accident:
     # Accidents ------------------------------------------------------------------------------------
 
     def _many(self) -> list[str]:
-        """A quarter of everybody, or more."""
-        least = max(1, len(self.people) // 4)
+        """More than a quarter of everybody: fewer than four fifths are implausible (rule 7)."""
+        least = len(self.people) // 4 + 1
         return self.random.sample(self.people, self.random.randint(least, len(self.people)))
 
     def _all_or_none(self, wanted: int, *classes: str) -> int:

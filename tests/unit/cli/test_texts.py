@@ -270,6 +270,7 @@ WRITE = {
     "run": "r-1",
     "round": 12,
     "seconds": 0.2,
+    "configuration": None,
 }
 
 

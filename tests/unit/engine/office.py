@@ -61,6 +61,9 @@ class Office:
     async def dry(self, work: Callable[[Connection], Any]) -> Any:
         return await Running.dry(self, work)  # type: ignore[arg-type]
 
+    async def note_configuration(self, by: str) -> None:
+        """There is no file."""
+
     async def refresh_revision(self) -> None:
         self.pull.state.revision = await self.store.read(mirror.revision)
 
