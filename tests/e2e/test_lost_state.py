@@ -9,7 +9,7 @@ import pytest
 
 from .stage import Stage, staged
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(180)]
 
 
 def keys(stage: Stage) -> dict[str, set[str]]:
