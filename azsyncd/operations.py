@@ -46,6 +46,7 @@ class TargetPlan(TypedDict):
     withheld: dict[str, int]  # by reason
     rows: list[ChangeRow]
     budgets: dict[str, dict[str, float | None]]  # class → {allowance, spent, wanted}
+    shrinking: list[dict[str, Any]]  # {group, allowance, spent, wanted}, the least left first
     seats: list[dict[str, Any]]  # {application, total, remaining}
     unexplained: int | None  # accounts in the target that nobody in Entra explains
     seconds: float  # estimate of duration
@@ -120,6 +121,7 @@ class TargetStatus(TypedDict):
     holds: int
     unexplained: int | None
     budgets: dict[str, dict[str, float | None]]  # class → {allowance, spent}
+    shrinking: list[dict[str, Any]]  # {group, allowance, spent}, the least left first
     last_success_at: str | None
     inventory_at: str | None
     paused: dict[str, Any] | None  # {reason, by, since, until}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
@@ -128,16 +128,28 @@ def words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def budget_lines(budgets: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """The guard's allowance of each class that something is wanted of, or was spent from."""
-    for name, budget in budgets.items():
+def budget_lines(
+    budgets: Mapping[str, Mapping[str, Any]], shrinking: Sequence[Mapping[str, Any]] = ()
+) -> Iterator[str]:
+    """The guard's allowance of each class that something is wanted of, or was spent from; that of
+    `shrink_group` group by group."""
+    classes = {name: each for name, each in budgets.items() if name != "shrink_group"}
+    groups = {f"shrink group {each['group']}": each for each in shrinking[:_GROUPS]}
+    for name, budget in {**classes, **groups}.items():
         allowance, spent, wanted = (budget.get(k) for k in ("allowance", "spent", "wanted"))
         if allowance is None or not (wanted or spent):
             continue
         left = max(0, allowance - (spent or 0))
         over = coloured("!", " → held") if wanted and wanted > left else ""
         asks = f"{wanted:,.0f} wanted, " if wanted is not None else ""
-        yield f"{words(name)}: {asks}{left:,.0f} of {allowance:,.0f} left{over}"
+        shown = name if name in groups else words(name)
+        yield f"{shown}: {asks}{left:,.0f} of {allowance:,.0f} left{over}"
+    if len(shrinking) > _GROUPS:
+        yield f"shrink group: … and {len(shrinking) - _GROUPS:,} more groups"
+
+
+_GROUPS = 5
+"""So many groups are named, those with the least left."""
 
 
 def _planned(file: Path, is_named: bool, tell: Tell | None, **asked: Any) -> PlanResult:
@@ -185,7 +197,7 @@ def _figures(plan: TargetPlan) -> Iterator[list[str]]:
         yield ["" if number else "planned", line]
     if any(plan["withheld"].values()):
         yield ["withheld", withheld_words(plan["withheld"])]
-    for line in budget_lines(plan["budgets"]):
+    for line in budget_lines(plan["budgets"], plan.get("shrinking", ())):
         yield ["guard", line]
     for seat in plan["seats"]:
         if seat.get("remaining") is None:

@@ -125,7 +125,9 @@ def _target_lines(target: TargetStatus) -> Iterator[str]:
     if target["unexplained"]:
         rows.append(["unexplained", count(target["unexplained"], "account")])
     rows.append(["last success", moment(target["last_success_at"])])
-    rows += [["guard", line] for line in budget_lines(target["budgets"])]
+    rows += [
+        ["guard", line] for line in budget_lines(target["budgets"], target.get("shrinking", ()))
+    ]
     yield from table(rows, indent="  ")
 
 

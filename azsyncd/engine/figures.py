@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from azsyncd.clock import iso
 from azsyncd.model.accounts import Capabilities, Seats
 from azsyncd.model.changes import Change
+from azsyncd.model.identities import ObjectId
 from azsyncd.operations import ChangeRow, HoldRow
 from azsyncd.plan import guard
 from azsyncd.plan.policy import GuardClass, Policy
-from azsyncd.state import codec, holds, questions
+from azsyncd.state import codec, holds, mirror, questions
 from azsyncd.state.spill import Planned
 from azsyncd.state.store import Connection, Row
 
@@ -25,12 +27,18 @@ def budgets_of(
     wanted: dict[str, int] | None = None,
 ) -> Budgets:
     """By class: the allowance of the window (None = unlimited), what of it is spent, and, for a
-    plan, what is wanted. `shrink_group` is counted group by group and is not among them."""
+    plan, what is wanted. `shrink_group` is that of the group with the least left: each has its own
+    (`shrinking_of`)."""
     sizes = holds.sizes(db, t, window_start, ())
     spent = holds.spent(db, t, window_start)
     found: Budgets = {}
     for class_ in GuardClass:
         if class_ is GuardClass.SHRINK_GROUP:
+            limit = policy.guard.limit(class_)
+            rows = shrinking_of(db, t, policy, window_start)
+            count = None if limit is None else float(limit.count)
+            least = rows[0] if rows else {"allowance": count, "spent": 0.0}
+            found[class_.value] = {key: least[key] for key in ("allowance", "spent")}
             continue
         allowed = guard.allowance(class_, policy.guard, sizes)
         row: dict[str, float | None] = {
@@ -41,6 +49,36 @@ def budgets_of(
             row["wanted"] = float(wanted.get(class_.value, 0))
         found[class_.value] = row
     return found
+
+
+def shrinking_of(
+    db: Connection,
+    t: int,
+    policy: Policy,
+    window_start: float,
+    wanted: Mapping[ObjectId, int] | None = None,
+) -> list[dict[str, Any]]:
+    """By group of which members were removed, or (for a plan) are to be: its allowance, what of it
+    is spent, what is wanted; the group with the least left first."""
+    if policy.guard.limit(GuardClass.SHRINK_GROUP) is None:
+        return []
+    shrink = GuardClass.SHRINK_GROUP
+    spent = {g: n for (class_, g), n in holds.spent(db, t, window_start).items()
+             if class_ is shrink and g is not None}  # fmt: skip
+    groups = sorted({*spent, *(wanted or ())})
+    sizes = holds.sizes(db, t, window_start, groups)
+    found = []
+    for group in groups:
+        allowed = guard.allowance(shrink, policy.guard, sizes, group) or 0
+        row: dict[str, Any] = {
+            "group": questions.name_of(db, mirror.number_of(db, group) or 0) or group,
+            "allowance": float(allowed),
+            "spent": float(spent.get(group, 0)),
+        }
+        if wanted is not None:
+            row["wanted"] = float(wanted.get(group, 0))
+        found.append(row)
+    return sorted(found, key=lambda row: (row["allowance"] - row["spent"], row["group"]))
 
 
 def change_row(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import tempfile
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from azsyncd.engine.figures import (
     hold_row,
     planned_row,
     seat_rows,
+    shrinking_of,
     waiting_row,
 )
 from azsyncd.engine.forgetting import forget
@@ -33,6 +34,7 @@ from azsyncd.engine.saved import SavedTarget
 from azsyncd.engine.status import status_of
 from azsyncd.errors import AzsyncdError, SourceError, TargetError
 from azsyncd.model.changes import Kind
+from azsyncd.model.identities import ObjectId
 from azsyncd.operations import (
     AlertTest,
     ApplyResult,
@@ -343,12 +345,13 @@ class EngineOperations:
                 return _no_plan(name, str(error))
             start = reconcile.window_start()
             wanted = {class_.value: count for class_, count in draft.tally.classes.items()}
+            shrinks = dict(draft.tally.groups)
             if saved is not None:
                 saved.append(
                     await store.read(lambda db: applying.saved_target(db, reconcile, only))
                 )
             return await store.read(
-                lambda db: _target_plan(db, self._running, reconcile, only, start, wanted)
+                lambda db: _target_plan(db, self._running, reconcile, only, start, wanted, shrinks)
             )
 
     @asynccontextmanager
@@ -789,6 +792,7 @@ def _no_plan(name: str, error: str) -> TargetPlan:
         withheld={},
         rows=[],
         budgets={},
+        shrinking=[],
         seats=[],
         unexplained=None,
         seconds=0.0,
@@ -803,6 +807,7 @@ def _target_plan(
     only: set[int] | None,
     start: float,
     wanted: dict[str, int],
+    shrinks: Mapping[ObjectId, int],
 ) -> TargetPlan:
     name, t = reconcile.target.name, reconcile.t
     rows = []
@@ -834,6 +839,7 @@ def _target_plan(
         withheld=withheld,
         rows=rows,
         budgets={k: dict(v) for k, v in budgets_of(db, t, reconcile.policy, start, wanted).items()},
+        shrinking=shrinking_of(db, t, reconcile.policy, start, shrinks),
         seats=seat_rows(reconcile.capabilities),
         unexplained=questions.unexplained(db, t, running.signed_in_as()),
         seconds=round(calls / rate, 1),

@@ -8,6 +8,7 @@ from azsyncd import __version__
 from azsyncd.clock import iso
 from azsyncd.engine import lastdays
 from azsyncd.engine.alerts import DAY, stage_of
+from azsyncd.engine.figures import shrinking_of
 from azsyncd.engine.reconcile import Reconcile
 from azsyncd.operations import StatusResult, TargetStatus
 from azsyncd.state import questions, targets
@@ -133,6 +134,9 @@ async def _target(running: Running, name: str, reconcile: Reconcile, live: bool)
         holds=waits.holds,
         unexplained=counts.unexplained,
         budgets={k: dict(v) for k, v in (await running.budgets(reconcile)).items()},
+        shrinking=await running.store.read(
+            lambda db: shrinking_of(db, reconcile.t, reconcile.policy, reconcile.window_start())
+        ),
         last_success_at=iso(row.success_at),
         inventory_at=iso(row.inventory_at),
         paused=paused,
