@@ -44,14 +44,23 @@ async def _account(
 ) -> None:
     found = await target.find_account(sent.username) if sent else None
 
+    def ours(db: Connection) -> int | None:
+        """The row of the account, if it is the one that we made."""
+        if found is None or sent is None:
+            return None
+        a = targets.put_account(db, t, found)
+        mine = not owner_of_account(db, a, n) and is_ours(sent, found, object_id, instance)
+        return a if mine else None
+
+    if await store.write(ours) is not None and found is not None and sent is not None:
+        # Before the link is live: a second crash leads here again.
+        await target.finish_account(found, sent)
+
     def settle(db: Connection) -> None:
-        ours = False
-        if found is not None and sent is not None:
-            a = targets.put_account(db, t, found)
-            if not owner_of_account(db, a, n) and is_ours(sent, found, object_id, instance):
-                ours = True
-                links.settle_account(db, t, n, a, Origin.CREATED, sent)
-        if not ours:
+        a = ours(db)
+        if a is not None and sent is not None:
+            links.settle_account(db, t, n, a, Origin.CREATED, sent)
+        else:
             links.drop(db, t, n)
         waiting.make_due(db, t, n, clock.now())
 

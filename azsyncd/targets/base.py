@@ -83,6 +83,11 @@ class Target(Protocol):
         """
         ...
 
+    async def finish_account(self, have: Account, sent: Account) -> None:
+        """What `create_account` does once the account stands, for one whose answer nobody got.
+        May be repeated; where the product refuses, the account stands all the same."""
+        ...
+
     async def update_account(self, have: Account, want: Account) -> Account:
         """Write mail, display name and attributes of `want` to the account `have` without wiping
         what others wrote. Returns it as stored."""

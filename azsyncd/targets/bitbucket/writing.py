@@ -60,6 +60,9 @@ class Writing(Reading):
         body = await self._rest.read("/admin/license", absent=frozenset({403, 404}))
         return any(each.remaining == 0 for each in wire.seats_of(body))
 
+    async def finish_account(self, have: Account, sent: Account) -> None:
+        """Creating is one call."""
+
     async def update_account(self, have: Account, want: Account) -> Account:
         """All three at once: what is not sent might be wiped."""
         body = {

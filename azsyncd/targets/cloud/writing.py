@@ -93,6 +93,9 @@ class Writing(Reading):
             return self._rest.rejected(answer, what, _DOMAIN, reason="invalid_value")
         return self._rest.rejected(answer, f"{account.username} cannot be created")
 
+    async def finish_account(self, have: Account, sent: Account) -> None:
+        """Creating is one call."""
+
     async def update_account(self, have: Account, want: Account) -> Account:
         shape = await self._shape(have)
         if shape is None:

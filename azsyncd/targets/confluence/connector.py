@@ -70,6 +70,7 @@ class Confluence(Writing):
         lists, complete = await self._has_list(), await self._has_active()
         await self.ask()
         admins, licensed = await self._permissions(complete)
+        self._licensed = licensed
         instead = {
             **_INSTEAD,
             **({} if complete else _BEFORE_9_3),

@@ -50,6 +50,7 @@ class Reading:
         self._secret = secret
         self._product_access = product_access
         self._unkept = tuple(attributes)  # it has no place for any
+        self._licensed: frozenset[str] = frozenset()
         self._lists: bool | None = None
         self._shows_active: bool | None = None
         self._mails: dict[str, str] = {}  # by key: shown by the index, or written by us

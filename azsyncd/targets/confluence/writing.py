@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from azsyncd.answers import Response
 from azsyncd.errors import AlreadyExists, ChangeRejected, NotFound, TargetUnavailable
-from azsyncd.model.accounts import Account, Mark, TargetGroup
+from azsyncd.model.accounts import Account, Mark, TargetGroup, fold
 from azsyncd.targets.confluence import wire
 from azsyncd.targets.confluence.reading import Reading
 from azsyncd.targets.rest import MISSING, map_of, rows_of, text_of
@@ -46,6 +46,14 @@ class Writing(Reading):
         if self._product_access == "by_groups":
             await self._take_no_seat(stored)
         return stored
+
+    async def finish_account(self, have: Account, sent: Account) -> None:
+        """It may be some time ago: groups that give no licence, she was put into by somebody."""
+        if self._product_access != "by_groups":
+            return
+        for group in await self._groups_of(have):
+            if fold(group.name) in self._licensed | wire.LICENCE_GROUPS:
+                await self._membership("DELETE", group, have)
 
     async def _not_created(self, account: Account, answer: Response) -> ChangeRejected:
         if answer.status == 402:

@@ -112,6 +112,9 @@ class Crowd(Reading):
             answer, f"{account.username} cannot be created", reason="invalid_value"
         )
 
+    async def finish_account(self, have: Account, sent: Account) -> None:
+        """Creating is one call."""
+
     async def update_account(self, have: Account, want: Account) -> Account:
         shape = await self._must_stand(have)
         body = wire.replacement(shape, email=want.email, display_name=want.display_name)

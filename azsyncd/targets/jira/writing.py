@@ -54,6 +54,15 @@ class Writing(Reading):
             await self._take_access(stored, shape)
         return stored
 
+    async def finish_account(self, have: Account, sent: Account) -> None:
+        if sent.mark is not None and have.mark is None and self._has_marks:
+            try:
+                await self.mark_account(have, sent.mark)
+            except ChangeRejected:
+                pass
+        if self._product_access == "by_groups":
+            await self._take_access(have, {"applicationRoles": {"size": 1}})
+
     async def _created(self, account: Account) -> Account:
         stored = await self._plain({"username": account.username})
         if stored is None:

@@ -99,6 +99,24 @@ async def test_a_new_account_takes_a_seat_only_where_that_is_wished(
     assert product.members("confluence-users") - {"azsyncd"} == groups
 
 
+@pytest.mark.parametrize(("access", "groups"), [("by_groups", set()), ("default", {"ann"})])
+async def test_a_create_whose_answer_was_lost_is_finished_and_other_groups_are_left(
+    connected: Connect, access: str, groups: set[str]
+) -> None:
+    product = wiki()
+    target = await connected(product, product_access=access)
+    await target.probe()
+    product.add_group("staff")
+    product.add_user("ann", groups=["confluence-users", "staff"])
+    ann = await target.find_account("ann")
+    assert ann is not None
+    for _ in range(2):
+        await target.finish_account(ann, replace(ANN, username="ann"))
+    assert product.members("confluence-users") - {"azsyncd"} == groups
+    assert product.members("staff") == {"ann"}
+    assert product.counters.duplicate_writes == 0
+
+
 async def test_no_seat_is_a_matter_of_the_licence(connected: Connect) -> None:
     """402."""
     target = await connected(wiki(seats=1))

@@ -29,6 +29,18 @@ def ann(username: str = "ann", **more: Any) -> Account:
     )
 
 
+async def test_a_create_whose_answer_was_lost_is_marked_and_loses_its_seat(served: Any) -> None:
+    jira, target = await served.connect(Jira)
+    jira.add_user("ann", groups=["jira-software-users"])
+    mark = Mark("azsyncd", "object-id")
+    for _ in range(2):
+        stands = await target.find_account("ann")
+        await target.finish_account(stands, ann(mark=mark))
+    assert (await target.find_account("ann")).mark == mark
+    assert "ann" not in jira.members("jira-software-users")
+    assert jira.counters.duplicate_writes == 0
+
+
 async def test_a_new_account_takes_no_seat_unless_that_is_wanted(served: Any) -> None:
     """`by_groups` gives no product; `default` what the product gives."""
     jira, target = await served.connect(Jira)
