@@ -130,6 +130,7 @@ class TargetStatus(TypedDict):
     total: int | None
     leavers_with_access: int
     foreign_members: int
+    drift: int  # differences made by hand in the product, not put right (yet)
 
 
 class StatusResult(TypedDict):

@@ -122,6 +122,8 @@ def _target_lines(target: TargetStatus) -> Iterator[str]:
         rows.append(["failing", count(target["failing"], "object")])
     if any(target["withheld"].values()):
         rows.append(["withheld", withheld_words(target["withheld"])])
+    if target.get("drift"):
+        rows.append(["drift", f"{count(target['drift'], 'difference')} made by hand there"])
     if target["unexplained"]:
         rows.append(["unexplained", count(target["unexplained"], "account")])
     rows.append(["last success", moment(target["last_success_at"])])

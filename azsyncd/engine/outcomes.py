@@ -20,9 +20,9 @@ from azsyncd.errors import (
     TargetError,
     TargetUnavailable,
 )
-from azsyncd.model.changes import Change, Kind, Withheld
+from azsyncd.model.changes import Change, Kind, Reason, Withheld
 from azsyncd.plan.policy import GuardClass
-from azsyncd.state import holds, journal, spill, targets, waiting
+from azsyncd.state import drift, holds, journal, spill, targets, waiting
 from azsyncd.state.spill import Planned
 from azsyncd.state.standing import (
     Standing,
@@ -119,6 +119,8 @@ class Outcomes:
                 item = planned.item
                 spill.done(db, planned.seq)
                 waiting.succeeded(db, self._t, item.n, item.change)
+                if item.change.reason is Reason.DRIFT:
+                    drift.settled(db, self._t, item.n, item.change.kind, item.gn)
                 journal.write(db, self._entry(db, planned, now, "done", "", seconds))
                 if planned.free:
                     holds.used_up(db, self._t, item)

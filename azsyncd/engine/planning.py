@@ -22,6 +22,7 @@ from azsyncd.model.accounts import Account, Capabilities, Dialect, InvalidValue,
 from azsyncd.model.changes import Change, Kind, Phase, Reason
 from azsyncd.model.identities import Group, ObjectId
 from azsyncd.plan.desk import Desk
+from azsyncd.plan.edges import wanted_groups
 from azsyncd.plan.expressions import ExpressionFailed, Unread
 from azsyncd.plan.facts import WantedGroup
 from azsyncd.plan.groups import GroupPlan, in_scope, is_own, plan_group, plan_own, wanted_name
@@ -344,6 +345,13 @@ class Planning:
             )
             plan = plan_user(facts, desk, wish)
             self._record_user(db, draft, base.n, plan, desk)
+            if facts.lost and desk.proof and self._writes_links:
+                self._forget_lost(db, base.n, facts.lost - wanted_groups(facts, desk))
+
+    def _forget_lost(self, db: Connection, n: int, groups: frozenset[ObjectId]) -> None:
+        row = links.get(db, self.t, n)
+        if row is not None and row["a"] is not None:
+            links.forget_lost(db, self.t, row["a"], groups)
 
     def _record_user(
         self, db: Connection, draft: Draft, n: int, plan: UserPlan, desk: Desk

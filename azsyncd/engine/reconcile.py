@@ -129,6 +129,7 @@ class Reconcile:
         self._contact = consents.ContactClock(clock)
         self._seen_at: dict[int, float] = {}
         self._drafted: list[tuple[int, float | None]] = []  # (spilled after, seen at), ascending
+        self._observe_drift: Callable[[str, int], None] = lambda change, number: None
         self._observe_write: Callable[[str, str, float | None], None] = lambda c, o, s: None
 
     # Asked from outside ---------------------------------------------------------------------------
@@ -145,6 +146,10 @@ class Reconcile:
     def on_write(self, observe: Callable[[str, str, float | None], None]) -> None:
         """(change, outcome, seconds from the notification or poll to the answer, or None)."""
         self._observe_write = observe
+
+    def on_drift(self, observe: Callable[[str, int], None]) -> None:
+        """(change, how many): found anew that somebody else has changed this (rule 22)."""
+        self._observe_drift = observe
 
     def stop(self) -> None:
         """Finish the write in flight, start no other."""
@@ -556,6 +561,10 @@ class Reconcile:
             draft = await self._drafting.everything(self._mirror_revision(), self._step(tell))
         else:
             draft = await self._drafting.since(since)
+        if draft.by_hand:
+            log.warning("drift.found", target=self.target.name, **draft.by_hand)
+            for kind, number in draft.by_hand.items():
+                self._observe_drift(kind, number)
         seen = [at for r, at in self._seen_at.items() if since < r <= draft.upto]
         self._drafted.append((draft.after, min(seen, default=None)))
         return draft

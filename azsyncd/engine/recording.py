@@ -7,19 +7,22 @@ decided about it? What is left is counted, and the guard holds what is too much 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from azsyncd.engine.steady import Steady
 from azsyncd.model.accounts import Account, fold
-from azsyncd.model.changes import Change, Kind, Waiting, Withheld
+from azsyncd.model.changes import Change, Kind, Reason, Waiting, Withheld
 from azsyncd.model.identities import ObjectId
 from azsyncd.plan import guard
 from azsyncd.plan.order import is_step, ordered_renames
 from azsyncd.plan.policy import GuardClass, Mode, Policy
-from azsyncd.state import codec, holds, mirror, scopes, spill, waiting
+from azsyncd.state import codec, drift, holds, mirror, scopes, spill, waiting
 from azsyncd.state.holds import Item
 from azsyncd.state.store import Connection, Row
+
+ELSE_DETAIL = "somebody else writes to this product: put right three times in a day, changed back"
+ELSE_HINT = "find the other app, directory or script that does; it is tried again after a day"
 
 
 @dataclass(slots=True)
@@ -33,6 +36,8 @@ class Draft:
     groups: set[int] = field(default_factory=set)
     renames: list[tuple[Change, int]] = field(default_factory=list)
     has_renames: bool = False
+    by_hand: Counter[str] = field(default_factory=Counter)  # drift found anew, by kind of change
+    fights: Mapping[drift.Key, float] | None = None
     after: int = 0  # what the spill held before it: earlier slices' changes, not sent yet
 
 
@@ -58,8 +63,16 @@ class Recording:
         keep: list[Waiting] = list(waits)
         planned: list[tuple[str, int, str]] = []
         now = max(self._clock.now(), self._clock.wall())
+        by_hand = [w.change for w in waits if w.change and w.change.reason is Reason.DRIFT]
+        found = {(each.kind, self._number(db, each.group_id)) for each in by_hand}
         for change in changes:
             gn = self._number(db, change.group_id)
+            if change.reason is Reason.DRIFT:
+                found.add((change.kind, gn))
+                contested = self._contested(db, draft, n, change, gn)
+                if contested is not None:
+                    keep.append(contested)
+                    continue
             before = tried.get((change.kind, gn))
             planned.append((change.kind, gn, ""))
             if before is not None and _still_backs_off(before, change, now):
@@ -71,6 +84,26 @@ class Recording:
         tries = {(kind, gn) for kind, gn, _ in planned} - backing_off
         waiting.replace_all(db, self._t, n, keep, self._clock.now(), tries)
         holds.keep_only(db, self._t, n, planned)
+        draft.by_hand.update(drift.note(db, self._t, n, found, self._clock.now()))
+
+    def _contested(
+        self, db: Connection, draft: Draft, n: int, change: Change, gn: int
+    ) -> Waiting | None:
+        """What was put right and changed back three times a day is only reported (rule 22); and
+        so is everything else that was changed by hand, where it is like that with several."""
+        if draft.fights is None:
+            draft.fights = drift.fights(db, self._t, self._clock.now())
+        until = draft.fights.get((n, change.kind, gn))
+        if until is None and not drift.is_contested(draft.fights):
+            return None
+        return Waiting(
+            object_id=change.object_id,
+            reason=Withheld.MODE,
+            detail=ELSE_DETAIL,
+            hint=ELSE_HINT,
+            change=change,
+            retry_at=until or min(draft.fights.values()),
+        )
 
     def _number(self, db: Connection, id_: ObjectId | None) -> int:
         return 0 if id_ is None else (mirror.number_of(db, id_) or 0)

@@ -269,6 +269,7 @@ class Running:
                 mirror_revision=self._mirror_revision,
             )
             reconcile.on_write(self._observer(name))
+            reconcile.on_drift(self._drift_observer(name))
             self.reconciles[name] = reconcile
             self.metrics.introduce_target(name, classes=[each.value for each in GuardClass])
 
@@ -279,6 +280,12 @@ class Running:
                 self.metrics.propagation_seconds.labels(name).observe(seconds)
             self.events.tell({"event": "change", "target": name, "change": change,
                               "outcome": outcome, "seconds": seconds})  # fmt: skip
+
+        return observe
+
+    def _drift_observer(self, name: str) -> Callable[[str, int], None]:
+        def observe(change: str, number: int) -> None:
+            self.metrics.drift_total.labels(name, change).inc(number)
 
         return observe
 

@@ -11,7 +11,7 @@ from azsyncd.engine.alerts import DAY, stage_of
 from azsyncd.engine.figures import shrinking_of
 from azsyncd.engine.reconcile import Reconcile
 from azsyncd.operations import StatusResult, TargetStatus
-from azsyncd.state import questions, targets
+from azsyncd.state import drift, questions, targets
 from azsyncd.state.store import Connection, get_meta
 
 if TYPE_CHECKING:
@@ -38,6 +38,11 @@ async def status_of(
     undelivered = await running.watch.telling.undelivered()
     problems = [
         *_problems(running, config, entra, told),
+        *[
+            line
+            for each in running.reconciles.values()
+            if (line := await _contested(running, each))
+        ],
         *_ending(running, ends, soon=True),
         *running.watch.problems(undelivered),
     ]
@@ -145,7 +150,20 @@ async def _target(running: Running, name: str, reconcile: Reconcile, live: bool)
         total=state.total,
         leavers_with_access=waits.leavers_with_access,
         foreign_members=counts.foreign_members,
+        drift=waits.drift,
     )
+
+
+async def _contested(running: Running, reconcile: Reconcile) -> str:
+    """Rule 22: what was put right and changed back, again and again."""
+    now = running.clock.now()
+    found = await running.store.read(lambda db: drift.fights(db, reconcile.t, now))
+    if not found:
+        return ""
+    what = f"{len(found)} put right three times in a day and changed back"
+    rest = "all drift is" if drift.is_contested(found) else "these are"
+    name = reconcile.target.name
+    return f"{name}: somebody else writes to this product ({what}): {rest} only reported now"
 
 
 def _credential(running: Running, name: str, end: float | None) -> dict[str, Any]:

@@ -40,8 +40,16 @@ def plan_edges(facts: UserFacts, desk: Desk) -> Part:
     for group in sorted(wanted):
         target = desk.groups[group]
         edge = facts.edges.get(group)
-        if edge is None and target.stands and target.blocked is None:
-            changes.append(_edge(facts, Kind.ADD_MEMBER, group, Reason.NEW, Phase.ADD))
+        if edge is not None or not target.stands or target.blocked is not None:
+            continue
+        by_hand = group in facts.lost
+        why = Reason.DRIFT if by_hand else Reason.NEW
+        change = _edge(facts, Kind.ADD_MEMBER, group, why, Phase.ADD)
+        if by_hand and desk.policy.drift == "report":
+            detail = f"taken out of {target.name} by hand in the product"
+            waiting.append(_wait(facts, Withheld.MODE, detail, "drift: report", change))
+        else:
+            changes.append(change)
     for group, edge in sorted(facts.edges.items()):
         if group in wanted or group not in desk.groups:
             continue  # a group that left the scope is decided as a group (groups.gone)

@@ -14,7 +14,6 @@ from azsyncd.model.accounts import Account, TargetGroup
 from azsyncd.model.identities import Group, ObjectId, User
 from azsyncd.model.links import AccountLink, Edge, GroupLink
 
-
 OWN = "own:"
 """How the id of a group begins that stands for none of Entra's: its name follows, folded."""
 
@@ -63,7 +62,8 @@ class UserFacts:
     `edges` are the memberships of her account in groups that are linked or would be adopted, by
     the group's object id. `blocked`: the product refuses to deactivate the account (rule 32).
     `last_admin`: it is the only active account left in an administrators' group (rule 24).
-    `licensed`: it is in a group that gives a licence, whoever put it there.
+    `licensed`: it is in a group that gives a licence, whoever put it there. `lost`: groups that
+    somebody else took it out of, although the membership was ours.
     """
 
     user: User
@@ -77,6 +77,7 @@ class UserFacts:
     blocked: bool = False
     last_admin: bool = False
     licensed: bool = False
+    lost: frozenset[ObjectId] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

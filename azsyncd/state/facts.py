@@ -190,6 +190,7 @@ def user_facts(
         link=link,
         account=account,
         edges=links.edges_of(db, t, a) if a is not None else {},
+        lost=links.lost_of(db, a) if a is not None else frozenset(),
         names=names,
         blocked=_refuses_to_deactivate(db, t, base.n),
         last_admin=a is not None and _is_last_admin(db, t, a, admin_groups),

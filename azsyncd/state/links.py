@@ -83,6 +83,9 @@ def drop(db: sqlite3.Connection, t: int, n: int) -> None:
     """The link ends: a definite refusal of a create, a confirmed delete, unlink, rebind. What was
     ours of a group is nobody's now: it is judged again if the group is taken over again."""
     db.execute(
+        "DELETE FROM edge WHERE lost AND g IN (SELECT g FROM link WHERE t = ? AND n = ?)", (t, n)
+    )
+    db.execute(
         "UPDATE edge SET ours = NULL WHERE g IN"
         " (SELECT g FROM link WHERE t = ? AND n = ? AND g IS NOT NULL)",
         (t, n),
@@ -254,14 +257,32 @@ def edge_added(db: sqlite3.Connection, g: int, a: int) -> None:
     """We put an account into a group."""
     db.execute(
         "INSERT INTO edge (g, a, ours) VALUES (?, ?, 1)"
-        " ON CONFLICT (g, a) DO UPDATE SET ours = 1, removed = 0",
+        " ON CONFLICT (g, a) DO UPDATE SET ours = 1, removed = 0, lost = 0",
         (g, a),
     )
 
 
 def edge_removed(db: sqlite3.Connection, g: int, a: int) -> None:
     """We took an account out of a group. The row stays until an inventory confirms it."""
-    db.execute("UPDATE edge SET removed = 1 WHERE g = ? AND a = ?", (g, a))
+    db.execute("UPDATE edge SET removed = 1, lost = 0 WHERE g = ? AND a = ?", (g, a))
+
+
+def lost_of(db: sqlite3.Connection, a: int) -> frozenset[ObjectId]:
+    """The groups that somebody else took an account out of, although the membership was ours."""
+    rows = db.execute(
+        "SELECT o.id FROM edge e JOIN link l ON l.g = e.g JOIN object o ON o.n = l.n"
+        " WHERE e.a = ? AND e.lost",
+        (a,),
+    )
+    return frozenset(row["id"] for row in rows)
+
+
+def forget_lost(db: sqlite3.Connection, t: int, a: int, groups: Iterable[ObjectId]) -> None:
+    """Nobody wants these memberships any more: if one is wanted again, that is new."""
+    for group_id in groups:
+        db.execute(
+            "DELETE FROM edge WHERE a = ? AND lost AND g = ?", (a, group_number(db, t, group_id))
+        )
 
 
 def edges_stripped(db: sqlite3.Connection, t: int, a: int, groups: Collection[str]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from azsyncd.model.accounts import Account, fold
-from azsyncd.state import codec, mirror, spill, waiting
+from azsyncd.state import codec, drift, mirror, spill, waiting
 
 _MOST = 100_000
 
@@ -27,6 +27,7 @@ class Waits:
     """What waits in a target: the cost grows with what waits, not with what there is."""
 
     leavers_with_access: int
+    drift: int
     failing: int
     holds: int
     withheld: dict[str, int]
@@ -60,6 +61,7 @@ def what_waits(db: sqlite3.Connection, t: int) -> Waits:
     holds = "SELECT count(*) FROM hold WHERE t = ? AND state = 'open'"
     return Waits(
         leavers_with_access=len(leavers_with_access(db, t)),
+        drift=drift.count(db, t),
         failing=waiting.failing(db, t),
         holds=int(db.execute(holds, (t,)).fetchone()[0]),
         withheld=withheld(db, t),

@@ -148,13 +148,15 @@ CREATE TABLE target_group (
 CREATE INDEX target_group_name ON target_group (t, name);
 
 -- A membership that stands in the target. ours NULL: not judged yet (rule 21).
--- removed: we removed it; if an inventory shows it again it is inherited.
+-- removed: we removed it; if an inventory shows it again it is inherited. lost (and removed):
+-- somebody else ended what was ours.
 CREATE TABLE edge (
     g         INTEGER NOT NULL,
     a         INTEGER NOT NULL,
     ours      INTEGER,
     inherited INTEGER NOT NULL DEFAULT 0,
     removed   INTEGER NOT NULL DEFAULT 0,
+    lost      INTEGER NOT NULL DEFAULT 0,
     inventory INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (g, a)
 ) WITHOUT ROWID;
@@ -264,6 +266,16 @@ CREATE TABLE waiting (
 ) WITHOUT ROWID;
 CREATE INDEX waiting_retry ON waiting (t, retry_at) WHERE retry_at IS NOT NULL;
 CREATE INDEX waiting_group ON waiting (t, gn) WHERE gn != 0;
+
+-- What differs in a product although we did not make it so, and is not put right yet (rule 22).
+CREATE TABLE drift (
+    t      INTEGER NOT NULL,
+    n      INTEGER NOT NULL,
+    change TEXT NOT NULL,
+    gn     INTEGER NOT NULL DEFAULT 0,
+    since  REAL NOT NULL,
+    PRIMARY KEY (t, n, change, gn)
+) WITHOUT ROWID;
 
 CREATE TABLE hold (
     id         INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -173,17 +173,29 @@ def put_members(
         "INSERT INTO edge (g, a, inventory)"
         " SELECT ?, a, ? FROM account WHERE t = ? AND key = ?"
         " ON CONFLICT (g, a) DO UPDATE SET inventory = excluded.inventory,"
-        " inherited = inherited OR removed, removed = 0",
+        " inherited = inherited OR (removed AND NOT lost), removed = 0, lost = 0",
         [(row["g"], inventory, t, member) for member in members],
     )
 
 
 def members_read(db: sqlite3.Connection, t: int, groups: Iterable[str], inventory: int) -> None:
-    """The members of these groups, by key, were read completely: what was not seen is gone."""
+    """The members of these groups, by key, were read completely: what was not seen is gone, and
+    what was ours of it is lost."""
     for key in groups:
         row = db.execute("SELECT g FROM target_group WHERE t = ? AND key = ?", (t, key)).fetchone()
         if row is not None:
-            db.execute("DELETE FROM edge WHERE g = ? AND inventory < ?", (row["g"], inventory))
+            gone = (row["g"], inventory)
+            # What was ours is remembered: somebody else has ended it (rule 22).
+            db.execute(
+                "DELETE FROM edge WHERE g = ? AND inventory < ?"
+                " AND (ours IS NOT 1 OR (removed AND NOT lost))",
+                gone,
+            )
+            db.execute(
+                "UPDATE edge SET removed = 1, lost = 1"
+                " WHERE g = ? AND inventory < ? AND NOT removed",
+                gone,
+            )
             db.execute(
                 "UPDATE target_group SET members_read = ? WHERE g = ?", (inventory, row["g"])
             )
