@@ -89,7 +89,9 @@ class Reading:
     async def _has_list(self) -> bool:
         if self._lists is None:
             params = {"maxResults": 1}
-            body = await self._rest.read("/user/list", params, absent=(400, 404, 405))
+            answer = await self._rest.ask("/user/list", params)
+            # Not there, in JSON or on a page: that of a whole product gone is met by what follows.
+            body = None if answer.status in (400, 404, 405) else self._rest.settle(answer)
             self._lists = isinstance(map_of(body).get("values"), list)
         return self._lists
 

@@ -282,6 +282,24 @@ async def test_what_a_jira_does_not_show_is_done_without(served: Any) -> None:
     await target.ask()
 
 
+@pytest.mark.parametrize("status", [404, 405])
+async def test_a_page_that_says_there_is_no_list_is_no_list(served: Any, status: int) -> None:
+    """What stands in front of an old Jira may say "not found" in HTML; search goes on."""
+    served.faults.add("login_page", path="/user/list", status=status, times=None)
+    jira, target = await served.connect(partial(Jira, version="9.12.0"))
+    jira.add_user("ann", email="ann@example.com")
+    assert {"ann", "azsyncd"} == {each.username async for each in target.accounts()}
+    assert not (await target.probe()).lists_all_accounts
+
+
+async def test_a_login_page_instead_of_the_list_is_no_answer(served: Any) -> None:
+    """It says nothing about what this Jira can do."""
+    _, target = await served.connect(partial(Jira, version="11.0.0"))
+    served.faults.add("login_page", path="/user/list", times=None)
+    with pytest.raises(TargetRefused):
+        await target.probe()
+
+
 async def test_without_shown_permissions_an_administrators_question_decides(served: Any) -> None:
     """A 403 there stops the target."""
     jira, target = await served.connect(Jira)
