@@ -38,11 +38,7 @@ async def status_of(
     undelivered = await running.watch.telling.undelivered()
     problems = [
         *_problems(running, config, entra, told),
-        *[
-            line
-            for each in running.reconciles.values()
-            if (line := await _contested(running, each))
-        ],
+        *[line for each in running.reconciles.values() if (line := await contested(running, each))],
         *_ending(running, ends, soon=True),
         *running.watch.problems(undelivered),
     ]
@@ -154,7 +150,7 @@ async def _target(running: Running, name: str, reconcile: Reconcile, live: bool)
     )
 
 
-async def _contested(running: Running, reconcile: Reconcile) -> str:
+async def contested(running: Running, reconcile: Reconcile) -> str:
     """Rule 22: what was put right and changed back, again and again."""
     now = running.clock.now()
     found = await running.store.read(lambda db: drift.fights(db, reconcile.t, now))

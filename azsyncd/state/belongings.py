@@ -37,7 +37,7 @@ def named(db: sqlite3.Connection, name: str) -> targets.TargetRow | None:
     return next((row for row in targets.all_targets(db) if row.name == name), None)
 
 
-_OF_TARGET = ("claim", "scope_match", "waiting", "spent", "planned", "unlinked")
+_OF_TARGET = ("claim", "scope_match", "waiting", "drift", "spent", "planned", "unlinked")
 
 
 def give_up(db: sqlite3.Connection, t: int) -> None:

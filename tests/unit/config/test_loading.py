@@ -402,6 +402,18 @@ def test_what_is_coming_is_refused_and_never_ignored(
     assert "not yet available" in problems(**sections)[key]
 
 
+def test_seats_are_kept_free_only_where_a_product_shows_them(problems: Find) -> None:
+    """Else nothing would be kept, and nobody would know."""
+    token = {"token": {"env": "T"}}
+    seats = {"keep_free": 5}
+    wiki = {"type": "confluence", "url": "https://w.example.com", "auth": token, "seats": seats}
+    bits = {**wiki, "type": "bitbucket", "url": "https://b.example.com"}
+    found = problems(targets={"wiki": wiki, "bits": bits})
+    assert found == {
+        "targets.wiki.seats.keep_free": "cannot be kept: confluence does not show its seats"
+    }
+
+
 def mail(**keys: Any) -> dict[str, Any]:
     given = {"smtp": "mail:25", "from": "Azsyncd <a@example.com>", "to": ["it@example.com"]}
     return {"alerts": [{"email": {**given, **keys}}]}
