@@ -183,9 +183,20 @@ class Pull:
         await self._start()
         if crawl:
             self._crawl_owed = True
-        await self._round("command")
-        while self._crawl_owed or self.state.crawling:
-            await self._crawl_step()
+        looked, dead = False, 0
+        while not looked or self._crawl_owed or self.state.crawling:
+            given_up = self._dead_rounds + self.state.failed_crawls
+            try:
+                if looked:
+                    await self._crawl_step()
+                else:
+                    await self._round("command")
+                    looked = True
+            except SourceUnavailable:
+                # After a dead page its pass starts again (rule 4): nobody comes back to a command.
+                dead += 1
+                if self._dead_rounds + self.state.failed_crawls == given_up or dead >= DEAD_AFTER:
+                    raise
 
     async def _start(self) -> None:
         def load(db: Connection) -> tuple[int, bool, bool, float | None]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from azsyncd.engine.pull import Pull
-from azsyncd.errors import SourceUnavailable
+from azsyncd.errors import PageExpired, SourceUnavailable
 from azsyncd.model.identities import MemberKind, MemberSeen, ObjectId, Page, Seen
 from azsyncd.sandbox.clock import FakeClock
 from azsyncd.state.store import Store, open_store
@@ -25,6 +25,7 @@ class Source:
     def __init__(self) -> None:
         self.asked: list[str] = []
         self.down = False
+        self.dead_pages = 0
         self.items: dict[str, tuple[Seen, ...]] = {
             "users": (Seen(JO, {"userPrincipalName": "jo@x.example", "displayName": "Jo"}),),
             "groups": (
@@ -42,6 +43,9 @@ class Source:
         self.asked.append(url)
         if self.down:
             raise SourceUnavailable("Graph is down")
+        if self.dead_pages:
+            self.dead_pages -= 1
+            raise PageExpired("the next page is dead")
         items = self.items[feed]
         self.items[feed] = ()
         return Page(items, delta_link=f"{feed}/{len(self.asked)}")
@@ -125,3 +129,20 @@ async def test_a_group_that_names_only_its_members_says_enough(store: Store) -> 
     source.items["groups"] = (Seen(STAFF, {}, None, (gone,)),)
     await pull.once(crawl=False)
     assert pull.crawls == 1
+
+
+@pytest.mark.parametrize("crawl", [False, True])
+async def test_rule_4_a_command_reads_again_after_a_dead_page(store: Store, crawl: bool) -> None:
+    """Nobody comes back to a command, as the daemon's loop does; for ever it does not try."""
+    source, clock = Source(), FakeClock()
+    pull = pull_from(source, store, clock)
+    source.dead_pages = 1
+    await pull.once(crawl=crawl)
+    assert pull.crawls == 1
+    source.dead_pages = 1
+    await pull.once(crawl=crawl)
+    assert pull.crawls == 1 + crawl
+    source.dead_pages = 1000
+    with pytest.raises(SourceUnavailable, match="dead"):
+        await pull.once(crawl=crawl)
+    assert source.dead_pages > 980
