@@ -2,8 +2,8 @@
 
 Crowd and the Cloud show marks in their listings. Jira keeps them in a property of each account:
 asking everybody costs a call or two per account, so only those are asked who may be somebody's
-without a link: those under her address where her name is free, and those under her name that
-`adopt` would leave alone. Each is asked once.
+without a link: those under her address, unless one stands there under her name as well, and those
+under her name that `adopt` would leave alone. Each is asked once.
 """
 
 from __future__ import annotations

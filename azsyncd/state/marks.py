@@ -55,7 +55,8 @@ def to_ask(db: sqlite3.Connection, t: int, adopt: str) -> list[tuple[int, Accoun
         parts.append(
             _UNASKED.format(same=_MAILS[0], fields=_MAILS[1])
             + " AND NOT EXISTS (SELECT 1 FROM claim u JOIN account x ON x.t = u.t"
-            " AND x.name = u.key WHERE u.t = c.t AND u.field = 'username' AND u.n = c.n)"
+            " AND x.name = u.key AND x.mail = c.key"
+            " WHERE u.t = c.t AND u.field = 'username' AND u.n = c.n)"
         )
     elif adopt != "email":
         parts.append(
