@@ -110,6 +110,7 @@ class TargetStatus(TypedDict):
     type: str
     state: str  # starting | working | idle | down | refused | paused | first_contact
     detail: str  # why, where state says something is wrong; with what to do
+    next_try: str | None  # when it is asked again: the target, or the next object that it refused
     version: str
     mode: str
     lag_seconds: float

@@ -20,11 +20,16 @@ COLUMNS = (
     "object_id",
     "state",
     "detail",
+    "attempts",
+    "next_try",
+    "command",
 )
 """The columns of CSV, in their order: a promise."""
 
 _SHOWN = ("target", "username", "display_name", "active", "state", "detail")
 """The columns that fit on a terminal."""
+_WAITING = (*_SHOWN, "attempts", "next_try", "command")
+"""Those of what waits."""
 
 
 def accounts(
@@ -65,8 +70,9 @@ def accounts(
     elif not rows:
         say("No such accounts.")
     else:
-        head = [column.upper().replace("_", " ") for column in _SHOWN]
-        cells = [[_shown(row.get(column)) for column in _SHOWN] for row in rows]
+        shown = _WAITING if failing or conflict else _SHOWN
+        head = [column.upper().replace("_", " ") for column in shown]
+        cells = [[_shown(row.get(column)) for column in shown] for row in rows]
         for line in table([head, *cells]):
             say(line)
 

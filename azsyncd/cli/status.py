@@ -104,6 +104,10 @@ def _target_lines(target: TargetStatus) -> Iterator[str]:
     yield f"{target['target']} ({target['type']}{version}): {target['state']}{mode}"
     if target["detail"]:
         yield f"  ! {target['detail']}"
+        if target["state"] in ("down", "refused") and target.get("next_try"):
+            yield f"    asked again at {target['next_try']}; `azsyncd sync --target" + (
+                f" {target['target']}` asks now"
+            )
     paused = target["paused"]
     if paused:
         until = f" until {paused['until']}" if paused.get("until") else ""
@@ -119,7 +123,9 @@ def _target_lines(target: TargetStatus) -> Iterator[str]:
     if target["holds"]:
         rows.append(["holds", f"{target['holds']} (see `azsyncd holds`)"])
     if target["failing"]:
-        rows.append(["failing", count(target["failing"], "object")])
+        again = f", the next is tried at {target['next_try']}" if target.get("next_try") else ""
+        see = f"`azsyncd accounts --failing --target {target['target']}`"
+        rows.append(["failing", f"{count(target['failing'], 'object')}{again}: {see}"])
     if any(target["withheld"].values()):
         rows.append(["withheld", withheld_words(target["withheld"])])
     if target.get("drift"):

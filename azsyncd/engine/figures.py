@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -115,6 +116,42 @@ def planned_row(db: Connection, target: str, planned: Planned) -> ChangeRow:
     return change_row(target, item.change, name=name, group=group, withheld=planned.held)
 
 
+_HELPS = {
+    "guard": "azsyncd holds",
+    "source": "azsyncd holds",
+    "mode": "azsyncd holds",
+    "rejected": "azsyncd release {who}",
+    "first_contact": "azsyncd plan --target {target}",
+    "paused": "azsyncd resume --target {target}",
+    "backing_off": "azsyncd sync --target {target}",
+    "blocked": "azsyncd sync --target {target}",
+    "licence": "azsyncd check",
+    "read_only": "azsyncd check",
+    "incomplete_read": "azsyncd sync --full",
+    "undecided": "azsyncd sync --full",
+}
+
+
+def helping(reason: str, target: str, who: str) -> str:
+    """The command that helps, or shows most, where something waits for this reason."""
+    shown = shlex.quote(who)
+    return _HELPS.get(reason, "azsyncd explain {who}").format(target=target, who=shown)
+
+
+def tried(attempts: int, retry_at: float | None) -> str:
+    """`refused 3 times, tried again at …`; empty if it was never tried."""
+    if not attempts:
+        return ""
+    times = "once" if attempts == 1 else f"{attempts} times"
+    again = f", tried again at {iso(retry_at)}" if retry_at is not None else ""
+    return f"refused {times}{again}"
+
+
+def _with_tries(row: Row) -> str:
+    told = tried(row["attempts"], row["retry_at"])
+    return f"{row['detail']} ({told})" if told else str(row["detail"])
+
+
 def waiting_row(db: Connection, target: str, row: Row) -> ChangeRow:
     """What waits as a row; without a change, the object itself is what waits."""
     group = questions.name_of(db, row["gn"]) if row["gn"] else None
@@ -126,8 +163,8 @@ def waiting_row(db: Connection, target: str, row: Row) -> ChangeRow:
             name=name,
             group=group,
             withheld=row["reason"],
-            detail=row["detail"],
-            hint=row["hint"],
+            detail=_with_tries(row),
+            hint=row["hint"] or helping(row["reason"], target, name),
         )
     return ChangeRow(
         target=target,
@@ -139,8 +176,8 @@ def waiting_row(db: Connection, target: str, row: Row) -> ChangeRow:
         before=None,
         after=None,
         withheld=row["reason"],
-        detail=row["detail"],
-        hint=row["hint"],
+        detail=_with_tries(row),
+        hint=row["hint"] or helping(row["reason"], target, name),
     )
 
 

@@ -19,6 +19,7 @@ from azsyncd.engine import applying, checkup, explaining, linking, moving, sugge
 from azsyncd.engine.figures import (
     budgets_of,
     configuration_row,
+    helping,
     history_row,
     hold_item_rows,
     hold_row,
@@ -907,4 +908,7 @@ def _account_row(target: str, row: Any, instance: str) -> dict[str, Any]:
         "object_id": row["id"],
         "state": row["reason"] or row["origin"] or "unexplained",
         "detail": " — ".join(part for part in (row["detail"], row["hint"], marked) if part),
+        "attempts": row["attempts"],
+        "next_try": iso(row["retry_at"]),
+        "command": helping(row["reason"], target, row["upn"] or row["id"]) if row["reason"] else "",
     }

@@ -46,7 +46,13 @@ from azsyncd.targets.base import Target
 log = structlog.get_logger()
 
 DOWN_BACK_OFF = (5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
-REFUSED_BACK_OFF = (60.0, 300.0, 900.0, 3600.0)
+"""A target that is merely down is asked at least every five minutes."""
+LONGEST_RETRY_AFTER = 3600.0
+"""What a product may ask for itself; beyond that it is looked at all the same."""
+REFUSED_BACK_OFF = (60.0, 300.0, 900.0)
+REFUSED_LONG = ((7 * 86400.0, 86400.0), (86400.0, 3600.0))
+"""A target that refuses us is asked less and less, for asking may lock accounts: after a day
+hourly, after a week daily."""
 MOST_SEEN = 1000
 """So many revisions are remembered with the moment at which they came, for the lag."""
 
@@ -59,6 +65,7 @@ class TargetState:
     detail: str = ""
     hint: str = ""
     since: float | None = None
+    next_at: float | None = None  # when it is asked again, while it is down or refuses us
     step: str = ""
     done: int = 0
     total: int | None = None
@@ -126,6 +133,7 @@ class Reconcile:
         self._busy = asyncio.Lock()
         self._stop = False
         self._interrupt = False
+        self._refused_since = 0.0
         self._contact = consents.ContactClock(clock)
         self._seen_at: dict[int, float] = {}
         self._drafted: list[tuple[int, float | None]] = []  # (spilled after, seen at), ascending
@@ -172,28 +180,41 @@ class Reconcile:
                 report = await self.turn(cause="daemon")
             except TargetRefused as error:
                 self._trouble("refused", error)
-                await self._back_off(REFUSED_BACK_OFF[min(failures, len(REFUSED_BACK_OFF) - 1)])
+                await self._back_off(self._refused_seconds(failures))
                 failures += 1
                 continue
             except TargetError as error:
                 self._trouble("down", error)
                 delay = DOWN_BACK_OFF[min(failures, len(DOWN_BACK_OFF) - 1)]
-                delay = delay * (0.75 + 0.5 * self._clock.jitter())
+                delay = min(DOWN_BACK_OFF[-1], delay * (0.75 + 0.5 * self._clock.jitter()))
                 failures += 1
-                await self._back_off(max(getattr(error, "retry_after", None) or 0.0, delay))
+                asked = min(LONGEST_RETRY_AFTER, getattr(error, "retry_after", None) or 0.0)
+                await self._back_off(max(asked, delay))
                 continue
             failures = 0
             if not self._stop:
                 await self.bell.wait(await self._idle_seconds(report.stopped))
 
+    def _refused_seconds(self, failures: int) -> float:
+        """How long a product that refuses us is left alone, by how long it has done so."""
+        now = self._clock.monotonic()
+        if failures == 0:
+            self._refused_since = now
+        for age, seconds in REFUSED_LONG:
+            if now - self._refused_since >= age:
+                return seconds
+        return REFUSED_BACK_OFF[min(failures, len(REFUSED_BACK_OFF) - 1)]
+
     async def _back_off(self, seconds: float) -> None:
         """Wait, whatever the mirror does meanwhile; an operator may cut it short."""
         deadline = self._clock.monotonic() + seconds
+        self.state.next_at = self._wall.now() + seconds
         while not self._stop and (left := deadline - self._clock.monotonic()) > 0:
             if await self.bell.wait(left):
                 reasons, _ = self.bell.answer()
                 if reasons - {"mirror"}:
-                    return
+                    break
+        self.state.next_at = None
 
     async def _idle_seconds(self, stopped: str) -> float | None:
         """How long to wait if nobody rings: until somebody is due, or the pause ends."""

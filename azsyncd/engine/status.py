@@ -124,6 +124,7 @@ async def _target(running: Running, name: str, reconcile: Reconcile, live: bool)
         type=row.type,
         state=shown,
         detail=detail,
+        next_try=iso(state.next_at or waits.next_try),
         version=capabilities.version if capabilities else "",
         mode=reconcile.policy.mode.value,
         lag_seconds=round(running.lag_of(reconcile), 3),

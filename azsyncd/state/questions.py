@@ -31,6 +31,7 @@ class Waits:
     failing: int
     holds: int
     withheld: dict[str, int]
+    next_try: float | None  # when the next of those that were refused is tried again
 
 
 def mirror_counts(db: sqlite3.Connection) -> tuple[int, int, int]:
@@ -65,6 +66,7 @@ def what_waits(db: sqlite3.Connection, t: int) -> Waits:
         failing=waiting.failing(db, t),
         holds=int(db.execute(holds, (t,)).fetchone()[0]),
         withheld=withheld(db, t),
+        next_try=waiting.next_try(db, t),
     )
 
 
@@ -223,7 +225,8 @@ def accounts(db: sqlite3.Connection, t: int, which: str | None) -> list[sqlite3.
     if which in ("conflict", "failing"):
         return db.execute(
             "SELECT w.n, o.id, o.name AS upn, w.reason, w.detail, w.hint, ac.body, l.origin,"
-            " l.state FROM waiting w JOIN object o ON o.n = w.n"
+            " l.state, max(w.attempts) AS attempts, min(w.retry_at) AS retry_at"
+            " FROM waiting w JOIN object o ON o.n = w.n"
             " LEFT JOIN link l ON l.t = w.t AND l.n = w.n"
             " LEFT JOIN account ac ON ac.a = l.a"
             f" WHERE w.t = ? AND {where} GROUP BY w.n ORDER BY o.name LIMIT {_MOST}",
@@ -231,7 +234,8 @@ def accounts(db: sqlite3.Connection, t: int, which: str | None) -> list[sqlite3.
         ).fetchall()
     return db.execute(
         "SELECT l.n, o.id, o.name AS upn, '' AS reason, '' AS detail, '' AS hint, ac.body,"
-        " l.origin, l.state FROM account ac LEFT JOIN link l ON l.a = ac.a"
+        " l.origin, l.state, 0 AS attempts, NULL AS retry_at"
+        " FROM account ac LEFT JOIN link l ON l.a = ac.a"
         " LEFT JOIN object o ON o.n = l.n"
         f" WHERE ac.t = ? AND {where} ORDER BY ac.name LIMIT {_MOST}",
         (t,),

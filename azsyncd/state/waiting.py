@@ -210,6 +210,13 @@ def failing(db: sqlite3.Connection, t: int) -> int:
     return int(db.execute(sql, (t,)).fetchone()[0])
 
 
+def next_try(db: sqlite3.Connection, t: int) -> float | None:
+    """When the next of those that were refused is tried again."""
+    sql = "SELECT min(retry_at) FROM waiting WHERE t = ? AND attempts > 0"
+    found = db.execute(sql, (t,)).fetchone()[0]
+    return None if found is None else float(found)
+
+
 def listed(db: sqlite3.Connection, t: int, limit: int = 10_000) -> list[sqlite3.Row]:
     """Everything that waits in a target, with the object's id and name."""
     return db.execute(

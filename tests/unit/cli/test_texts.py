@@ -134,7 +134,7 @@ def test_everything_that_can_be_said_of_a_target(daemon: Daemon, azsyncd: Azsync
         "linked 981 accounts, 1 group",
         "behind 12 objects, the oldest for 67 min",
         "holds 1 (see `azsyncd holds`)",
-        "failing 1 object",
+        "failing 1 object: `azsyncd accounts --failing --target jira`",
         "withheld 2 first contact",
         "unexplained 7 accounts",
         "last success never",
@@ -479,8 +479,9 @@ def test_accounts_fit_on_a_terminal(daemon: Daemon, azsyncd: Azsyncd) -> None:
         ["jira", "anna", "Anna", "yes", "unexplained", "-"],
     ]
     assert azsyncd("accounts", "--format", "csv").lines == [
-        "target,username,email,display_name,active,key,object_id,state,detail",
-        "jira,anna,a@x,Anna,true,K1,,unexplained,",
+        "target,username,email,display_name,active,key,object_id,state,detail,attempts,next_try,"
+        "command",
+        "jira,anna,a@x,Anna,true,K1,,unexplained,,,,",
     ]
 
 
