@@ -61,6 +61,7 @@ def changes(target: Target, have: Account) -> Calls:
         "update_account": lambda: target.update_account(have, changed),
         "rename_account": lambda: target.rename_account(have, "eve"),
         "set_active": lambda: target.set_active(have, False),
+        "strip_account": lambda: target.strip_account(have, {"staff"}),
         "mark_account": lambda: target.mark_account(have, Mark(INSTANCE, OBJECT_ID % 5)),
         "delete_account": lambda: target.delete_account(have),
         "create_group": lambda: target.create_group(TargetGroup(name="more")),

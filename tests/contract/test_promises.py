@@ -175,6 +175,31 @@ async def test_accounts_are_deactivated_and_reactivated(rig: Rig) -> None:
     assert rig.hands.members("staff") == {"ann"}
 
 
+async def test_rule_32_who_cannot_be_deactivated_is_stripped_and_already_so_is_success(
+    rig: Rig,
+) -> None:
+    """Only of the groups that are named; where accounts are deactivated nobody asks for it."""
+    made = await rig.make()
+    rig.hands.add_group("staff", ["ann"])
+    assert rig.capabilities.strips_accounts is (rig.entry.kind == "bitbucket")
+    if not rig.capabilities.strips_accounts:
+        if rig.entry.kind != "memory":
+            await rig.target.strip_account(made, {"staff"})
+            assert rig.hands.members("staff") == {"ann"}
+        return
+    rig.hands.grant("ann", "PROJECT_CREATE")
+    for name in ("licensed", "spared"):
+        rig.hands.add_group(name, ["ann"])
+        rig.hands.grant(name, "LICENSED_USER", group=True)
+    able = await rig.target.probe()
+    assert {"licensed", "spared"} <= able.licence_groups
+    for _ in range(2):
+        await rig.target.strip_account(made, able.licence_groups - {"spared"})
+        assert not rig.hands.granted_users
+        groups = [n for n in ("licensed", "spared", "staff") if rig.hands.members(n)]
+        assert groups == ["spared", "staff"]
+
+
 async def test_a_deleted_account_is_gone_and_deleting_again_is_success(rig: Rig) -> None:
     """With its memberships."""
     made = await rig.make()
