@@ -77,7 +77,7 @@ def running(environment: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
 def test_once_ends_with_all_products_equal_and_leaves_nothing_behind(
     environment: Mapping[str, str], tmp_path: Path
 ) -> None:
-    process = start(environment, "--once", "--users", "40")
+    process = start(environment, "--once", "--users", "30")
     printed, _ = process.communicate(timeout=150)
     assert process.returncode == 0, printed
     assert "All five products are exactly as the tenant says" in printed
@@ -136,11 +136,22 @@ def test_a_terminal_that_is_closed_ends_it(environment: Mapping[str, str], tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_daemon_that_dies_fails_the_demo_and_its_log_is_shown_and_kept(
+def test_the_folder_has_what_the_hint_says_and_is_kept_with_the_log_of_a_daemon_that_dies(
     running: subprocess.Popen[str], tmp_path: Path
 ) -> None:
     printed = until(running, "Everyday changes")
     folder = Path(LINE.search(printed)[1])  # type: ignore[index]
+    done = subprocess.run(
+        [sys.executable, "-m", "azsyncd", "--config", str(folder / "config.yaml"), "status"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "jira" in done.stdout
+    for secret in ("entra_secret", "jira_token", "crowd_password"):
+        assert (folder / secret).stat().st_mode & 0o077 == 0
     (daemon,) = pids_with(f"run --config {folder}")
     os.kill(daemon, signal.SIGKILL)
     printed, _ = running.communicate(timeout=60)
@@ -150,22 +161,6 @@ def test_a_daemon_that_dies_fails_the_demo_and_its_log_is_shown_and_kept(
     assert "Traceback" not in printed
     assert (folder / "azsyncd.log").stat().st_size > 0
     assert processes_that_name(tmp_path) == []
-
-
-def test_the_folder_has_what_the_hint_says(running: subprocess.Popen[str]) -> None:
-    printed = until(running, "Everyday changes")
-    config = Path(LINE.search(printed)[1]) / "config.yaml"  # type: ignore[index]
-    done = subprocess.run(
-        [sys.executable, "-m", "azsyncd", "--config", str(config), "status"],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "jira" in done.stdout
-    for secret in ("entra_secret", "jira_token", "crowd_password"):
-        assert (config.parent / secret).stat().st_mode & 0o077 == 0
 
 
 def pids_with(words: str) -> list[int]:
