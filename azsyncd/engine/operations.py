@@ -832,6 +832,11 @@ def _target_plan(
         rows.append(waiting_row(db, name, row))
         count(row["change"], row["reason"])
     warnings = _plan_warnings(db, t, name, rows)
+    hidden, why = questions.not_believed(db)
+    if why:
+        warnings.insert(0, why)
+    if hidden and only is None:
+        withheld["source"] = hidden
     rate = running.config.targets[name].limits.requests_per_second
     calls = sum(number * _CALLS.get(kind, 1) for kind, number in changes.items())
     plan = TargetPlan(

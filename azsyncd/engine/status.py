@@ -45,6 +45,8 @@ async def status_of(
     health = "unhealthy" if problems else "held" if open_holds else "healthy"
     if open_holds:
         problems.append(f"{open_holds} held: azsyncd holds shows what waits for a decision")
+        if doubt := (await running.store.read(questions.not_believed))[1]:
+            problems.append(doubt)
     problems += [*_ending(running, ends, soon=False), *running.watch.notes()]
     problems += [
         f"the state knows the target {name!r}, which is not in the file: nothing is written there;"

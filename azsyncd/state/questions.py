@@ -123,7 +123,24 @@ def withheld(db: sqlite3.Connection, t: int) -> dict[str, int]:
     for reason in ("mode", "first_contact"):
         if planned.get(reason):
             found[reason] = found.get(reason, 0) + planned[reason]
+    if number := not_believed(db)[0]:
+        found["source"] = number
     return found
+
+
+def not_believed(db: sqlite3.Connection) -> tuple[int, str]:
+    """What Entra did not show when it was last read completely, and is not believed to be gone
+    (rule 7): how many objects and memberships, and one line that says why and what to do."""
+    row = db.execute(
+        "SELECT id, detail, payload FROM hold WHERE t IS NULL AND kind = 'source'"
+        " AND state = 'open' ORDER BY id DESC LIMIT 1"
+    ).fetchone()
+    if row is None:
+        return 0, ""
+    return int(codec.load(row["payload"]).get("items", 0)), (
+        f"{row['detail']}: what it did not show is not removed anywhere; `azsyncd sync --full` looks"
+        f" again, `azsyncd approve {row['id']}` lets it through"
+    )
 
 
 def open_holds(db: sqlite3.Connection) -> int:

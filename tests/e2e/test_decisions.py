@@ -233,3 +233,25 @@ async def test_rule_38_a_hold_is_decided_about_in_part(stage: Stage) -> None:
     assert spent["disable"]["spent"] == 1  # approved changes spent none (rule 37)
     entries = (await stage.run("history", "--user", names[0], "--format", "json")).json
     assert "approved" in entries[0]["cause"]
+
+
+async def test_rule_07_an_incomplete_read_removes_nobody_and_says_why(stage: Stage) -> None:
+    """A permission was taken away, and Graph answers 200 with bare ids: status and plan say so,
+    and the next complete reading ends it."""
+    daemon = await stage.start()
+    await stage.answers(daemon)
+    writes = stage.world.crowd.count()["writes"]
+    stage.graph.oddities.limited["users"] = "ids"
+    await stage.run("sync", "--full", expect=None)
+    (hold,) = await eventually_held(stage, 1)
+    assert (hold["kind"], hold["target"]) == ("source", None)
+    status = await stage.run("status", expect=3)
+    assert "a permission seems to be missing" in status.out
+    assert f"`azsyncd approve {hold['id']}` lets it through" in status.out
+    planned = await stage.run("plan", expect=None)
+    assert "a permission seems to be missing" in planned.out
+    assert stage.world.crowd.count()["writes"] == writes
+    stage.graph.oddities.limited.clear()
+    await stage.run("sync", "--full")
+    assert (await stage.run("holds", "--json")).json == []
+    assert stage.differences() == []

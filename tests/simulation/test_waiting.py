@@ -4,6 +4,7 @@ less, one object that is refused less and less, and everything at once when some
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -57,7 +58,7 @@ def asked(world: World, error: TargetError, monkeypatch: pytest.MonkeyPatch) -> 
 
 def gaps(moments: list[float], since: float, until: float) -> set[int]:
     inside = [m for m in moments if since <= m < until]
-    return {round(b - a) for a, b in zip(inside, inside[1:], strict=False)}
+    return {round(b - a) for a, b in pairwise(inside)}
 
 
 def test_a_target_that_refuses_us_is_asked_less_and_less_until_somebody_asks(
