@@ -251,6 +251,8 @@ class _Fold:
         for member in members:
             if member.kind is MemberKind.OTHER:
                 continue
+            if member.removed and not self.crawling and number_of(self.db, member.id) is None:
+                continue  # never seen, and no member: nothing would ever be read of her
             child = self._child(member)
             if member.removed:
                 cursor = self.db.execute(

@@ -187,6 +187,24 @@ def test_removed_of_whom_nobody_knows_is_nothing(db: sqlite3.Connection) -> None
     assert round_(db, gone("u9"), gone("g9", "deleted")).changed == 0
 
 
+def test_a_removed_member_of_whom_nobody_knows_is_nobody(db: sqlite3.Connection) -> None:
+    """Graph names them in first rounds too; nothing would ever be read of them."""
+    round_(db, members("g1", without=["u9"]))
+    crawl(db, *TENANT[:3], group("g1", "u1", "u2", without=["u8"]), TENANT[4])
+    assert mirror.number_of(db, "u9") is mirror.number_of(db, "u8") is None
+
+
+def test_rule_03_a_stranger_removed_while_a_crawl_was_read_does_not_come_back() -> None:
+    db = database()
+    seen = _many(20)
+    crawl(db, *seen)
+    begin(db, CRAWL)
+    stage(db, CRAWL, *seen, user("u99"), members("g1", "u99"))
+    round_(db, members("g1", without=["u99"]))
+    mirror.fold_crawl(db, SELECTED, NOW)
+    assert above(db, "u99") == set()
+
+
 # Bare ids, strangers ----------------------------------------------------------------------------
 
 
