@@ -110,7 +110,7 @@ def demo(
     targets: Annotated[
         str,
         typer.Option(
-            metavar="NAME[=VERSION],…", help="Which products, e.g. jira=10.6,confluence=9.2."
+            metavar="NAME[=VERSION],...", help="Which products, e.g. jira=10.6,confluence=9.2."
         ),
     ] = "jira,confluence,bitbucket,crowd,cloud",
 ) -> None:

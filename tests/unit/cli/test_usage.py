@@ -177,5 +177,7 @@ def test_demo_is_handed_what_was_asked(azsyncd: Azsyncd, monkeypatch: pytest.Mon
         return 1
 
     monkeypatch.setattr("azsyncd.cli.demo.demo", demo)
-    assert azsyncd("demo", "--users", "50", "--minutes", "0.5", "--once").code == 1
-    assert asked == {"users": 50, "minutes": 0.5, "once": True, "keep": False}
+    given = ("--users", "50", "--minutes", "0.5", "--once", "--targets", "jira=10.6")
+    assert azsyncd("demo", *given).code == 1
+    targets = {"jira": "10.6"}
+    assert asked == {"users": 50, "minutes": 0.5, "once": True, "keep": False, "targets": targets}
