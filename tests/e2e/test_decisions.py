@@ -145,7 +145,7 @@ async def test_in_manual_mode_an_approval_writes_what_waits_and_nothing_more(
     assert (await stage.run("holds", "--json")).json == []
 
 
-async def test_another_file_is_tried_before_it_is_brought_into_force(stage: Stage) -> None:
+async def test_rule_39_another_file_is_tried_before_it_is_brought_into_force(stage: Stage) -> None:
     """`plan --config NEW` and `reload --dry-run` say what it would do, and change nothing; after a
     reload the answer says what is held (rule 39)."""
     set_target(stage, guard={"deactivate": {"count": 5, "percent": 1}})

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from azsyncd.errors import AzsyncdError
+from azsyncd.errors import AzsyncdError, ChangeRejected
 from azsyncd.model.accounts import Account
 from azsyncd.model.identities import MemberKind, MemberSeen, ObjectId, Seen
 from azsyncd.plan.policy import Budget, GuardRules, Mode, Policy
@@ -274,3 +274,85 @@ async def test_a_plan_for_another_installation_of_that_name_is_refused(office: O
     plan["targets"][0]["fingerprint"] = "another"
     result = await office.operations.apply(plan=plan, by="jo")
     assert "another installation" in result["targets"][0]["error"]
+
+
+async def test_what_moves_while_the_file_is_being_sent_is_left_alone(office: Office) -> None:
+    """The evidence is compared again whenever the mirror moves on (rule 28)."""
+    await begun(office, people=6)
+    await office.crawl(*(user(n, displayName="New") for n in range(6)), whole=False)
+    plan = await kept(office)
+    product = office.products["jira"]
+    sent: list[str] = []
+
+    async def meanwhile(when: str, method: str) -> None:
+        if (when, method) != ("before", "update_account"):
+            return
+        sent.append(product.calls[-1][1])
+        if len(sent) == 2:  # two are on their way; the last one changes once more
+            await office.crawl(user(5, displayName="Newer"), user(77), whole=False)
+
+    product.faults = meanwhile
+    result = await office.operations.apply(plan=plan, by="jo")
+    target = result["targets"][0]
+    assert target["done"] == {"update": 5}
+    assert [row["name"] for row in target["moved"]] == ["u5@fabrikam.example"]
+    assert "is 'Newer' now" in target["moved"][0]["detail"]
+    assert product.account("u77@fabrikam.example") is None
+    account = product.account("u5@fabrikam.example")
+    assert account is not None
+    assert account.display_name == "User 5"
+
+
+async def test_a_swap_of_names_is_one_change_of_each_and_goes_as_a_whole_or_not(
+    office: Office,
+) -> None:
+    await begun(office)
+    swapped = [
+        user(1, userPrincipalName="u2@fabrikam.example", mail="u1@fabrikam.example"),
+        user(2, userPrincipalName="u1@fabrikam.example", mail="u2@fabrikam.example"),
+    ]
+    await office.crawl(*swapped, whole=False)
+    plan = await kept(office)
+    rows = plan["targets"][0]["changes"]
+    assert [row["change"] for row in rows] == ["rename", "rename"]
+    half = {**plan, "targets": [{**plan["targets"][0], "changes": rows[:1]}]}
+    result = await office.operations.apply(plan=half, by="jo")
+    assert result["targets"][0]["done"] == {}
+    assert "another rename must go first" in result["targets"][0]["moved"][0]["detail"]
+    result = await office.operations.apply(plan=plan, by="jo")
+    assert result["outcome"] == "applied"
+    by_key = {a.key: a.username for a in office.products["jira"].held.values()}
+    assert sorted(by_key.values()) == [f"u{n}@fabrikam.example" for n in range(4)]
+    assert not [name for name in by_key.values() if "swap" in name]
+
+
+async def test_what_a_product_refuses_is_a_failure_and_the_rest_is_written(office: Office) -> None:
+    await begun(office)
+    await office.crawl(*(user(n, displayName="New") for n in (1, 2)), whole=False)
+    plan = await kept(office)
+    product = office.products["jira"]
+    product.blocked["u1@fabrikam.example"] = ChangeRejected("no", "ask", target="jira", status=400)
+    result = await office.operations.apply(plan=plan, by="jo")
+    target = result["targets"][0]
+    assert (result["outcome"], target["done"]) == ("failures", {"update": 1})
+    assert [(row["name"], row["detail"]) for row in target["failed"]] == [
+        ("u1@fabrikam.example", "no")
+    ]
+    product.blocked.clear()
+    again = await office.operations.apply(plan=plan, by="jo")  # at once, whatever its next try was
+    assert (again["outcome"], again["targets"][0]["done"]) == ("applied", {"update": 1})
+
+
+async def test_a_file_for_one_person_says_what_it_needs_beside_it(office: Office) -> None:
+    """`plan --user`: her membership waits for a group that is not in the file."""
+    await office.open("jira", Policy(scope=EVERYBODY))
+    await office.crawl(*(user(n) for n in range(3)), group(0, 1, 2))
+    plan = await kept(office, user="u1@fabrikam.example")
+    kinds = [row["change"] for row in plan["targets"][0]["changes"]]
+    assert kinds == ["create", "add_member"]
+    result = await office.operations.apply(plan=plan, by="jo")
+    target = result["targets"][0]
+    assert target["done"] == {"create": 1}
+    assert [row["change"] for row in target["failed"]] == ["add_member"]
+    assert "does not stand in the product yet" in target["failed"][0]["detail"]
+    assert len(office.products["jira"].held) == 1
