@@ -77,7 +77,7 @@ class Inventory:
         async def keep() -> None:
             found = tuple(batch)
             batch.clear()
-            await self._store.write(lambda db: _accounts(db, self._t, found, self._number))
+            await self._store.write(lambda db: self._keep_accounts(db, found))
 
         async for account in self._target.accounts():
             batch.append(account)
@@ -87,6 +87,12 @@ class Inventory:
                 self._step("reading accounts", count, None)
         await keep()
         return count
+
+    def _keep_accounts(self, db: Connection, accounts: tuple[Account, ...]) -> None:
+        # Marks and attributes have one place: a listing shows both, or neither.
+        partly = not self._capabilities.lists_marks
+        for account in accounts:
+            targets.put_account(db, self._t, account, self._number, partly=partly)
 
     async def _groups(self) -> None:
         batch: list[TargetGroup] = []
@@ -124,11 +130,6 @@ class Inventory:
         await keep()
         read = [group.key or "" for group in groups if group.key in done]
         await self._store.write(lambda db: targets.members_read(db, self._t, read, self._number))
-
-
-def _accounts(db: Connection, t: int, accounts: tuple[Account, ...], number: int) -> None:
-    for account in accounts:
-        targets.put_account(db, t, account, number)
 
 
 def _groups(db: Connection, t: int, groups: tuple[TargetGroup, ...], number: int) -> None:

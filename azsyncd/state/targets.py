@@ -85,15 +85,19 @@ def all_due(db: sqlite3.Connection) -> None:
 # What stands there ------------------------------------------------------------------------------
 
 
-def put_account(db: sqlite3.Connection, t: int, account: Account, inventory: int = 0) -> int:
+def put_account(
+    db: sqlite3.Connection, t: int, account: Account, inventory: int = 0, *, partly: bool = False
+) -> int:
     """Note an account as just read or written; returns its number. A mark that this reading did
-    not show stays known."""
+    not show stays known; and so do attributes, where listings show none (`partly`)."""
     key = account.key or fold(account.username)
     old = db.execute("SELECT a, body FROM account WHERE t = ? AND key = ?", (t, key)).fetchone()
     body = codec.account_to_dict(account)
     body["key"] = key
     if old is not None and "mark" not in body and (mark := codec.load(old["body"]).get("mark")):
         body["mark"] = mark
+    if partly and old is not None and (shown := codec.load(old["body"]).get("attributes")):
+        body.setdefault("attributes", shown)
     marked_by, marked_for = body.get("mark") or (None, None)
     values = (
         fold(account.username),

@@ -121,7 +121,8 @@ class Memory:
         await self._around("accounts")
         for account in list(self.held.values()):
             seen = self._visible(account)
-            yield seen if self.capabilities.lists_marks else replace(seen, mark=None)
+            whole = self.capabilities.lists_marks
+            yield seen if whole else replace(seen, mark=None, attributes={})
 
     async def groups(self) -> AsyncIterator[TargetGroup]:
         await self._around("groups")
