@@ -437,7 +437,9 @@ class EngineOperations:
                 for row in waiting.listed(db, reconcile.t, 1000)
                 if row["attempts"]
             ]
-            return held.get("guard", 0) + held.get("first_contact", 0), held, rows
+            hidden, why = questions.not_believed(db)
+            unsure = max(1, hidden) if why else 0
+            return held.get("guard", 0) + held.get("first_contact", 0) + unsure, held, rows
 
         held, withheld, failing = await store.read(rest)
         result = TargetSync(target=name, done=done, failed=failing, held=held, withheld=withheld)

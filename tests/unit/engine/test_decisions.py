@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from azsyncd.engine.operations import NotThere
+from azsyncd.model.identities import ObjectId, Seen
 from azsyncd.state import holds, questions, targets
 from azsyncd.state.store import Connection
 
@@ -54,3 +55,20 @@ async def test_approved_holds_are_listed_as_long_as_something_of_them_is_not_wri
 
     listed = await office.store.write(prepare)
     assert [row["id"] for row in await office.operations.holds()] == listed
+
+
+@pytest.mark.parametrize("items", [0, 6])
+async def test_rule_07_a_sync_does_not_say_that_all_is_well_while_entra_is_not_believed(
+    office: Office, items: int
+) -> None:
+    """What a crawl did not show, or showed as bare ids only, waits for a person."""
+    jo = {"userPrincipalName": "jo@x.org", "displayName": "Jo", "accountEnabled": True}
+    await office.crawl(Seen(ObjectId("u1"), jo))
+    assert (await office.operations.sync(by="jo"))["outcome"] == "converged"
+    made = await office.store.write(
+        lambda db: holds.open_hold(db, None, holds.SOURCE, "odd", 1.0, (), {"items": items})
+    )
+    told = await office.operations.sync(by="jo")
+    assert told["outcome"] == "held" and told["targets"][0]["held"] == max(1, items)
+    await office.store.write(lambda db: questions.close_hold(db, made, "approved", "jo", "", 2.0))
+    assert (await office.operations.sync(by="jo"))["outcome"] == "converged"
