@@ -332,13 +332,13 @@ class Running:
         if writing:
             await self._supervisor.stop(writing, patience=patience)
         await self._supervisor.stop()
-        if self._asides:
-            await asyncio.wait(self._asides, timeout=5.0)
         await self.watch.audit.finish()
         await self.close()
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Let go of connections, when what goes on beside is written."""
+        if self._asides:
+            await asyncio.wait(self._asides, timeout=5.0)
         for target in self._targets:
             with contextlib.suppress(AzsyncdError):
                 await target.close()

@@ -54,3 +54,19 @@ async def test_nobody_gets_a_second_account(tmp_path: Path, instead: str) -> Non
         history = (await stage.run("history", "--format", "json")).json
         assert not [row for row in history if row["change"] in ("create", "delete")
                     and row["name"] == "other.name@fabrikam.example"]  # fmt: skip
+
+
+async def test_a_command_alone_brings_an_old_backup_up_to_date_once(tmp_path: Path) -> None:
+    """Without a daemon: everything is read, and then it is a state like any other."""
+    async with staged(tmp_path, users=20) as stage:
+        await stage.run("sync", expect=None)
+        backup = tmp_path / "backup.db"
+        await stage.run("backup", str(backup))
+        for file in (tmp_path / "state").glob("azsyncd.db*"):
+            file.unlink()
+        shutil.copy(backup, tmp_path / "state" / "azsyncd.db")
+        first = await stage.run("sync", expect=None)
+        again = await stage.run("sync", expect=None)
+        assert "state.restored" in first.err and "state.restored" not in again.err
+        await stage.converged()
+        assert stage.violations() == []
