@@ -450,7 +450,8 @@ class Reconcile:
             if same:
                 raise TargetRefused(
                     f"this installation is known as target {same[0]!r} already",
-                    f"azsyncd target rename {same[0]} {self.target.name} keeps what is known of it",
+                    f"azsyncd target rename {same[0]} {self.target.name} keeps what is known of it;"
+                    " if the file has both, take one out",
                     target=self.target.name,
                 )
             await self._store.write(lambda db: targets.update(db, self.t, fingerprint=fingerprint))

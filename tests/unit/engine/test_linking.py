@@ -251,3 +251,11 @@ async def test_a_rename_that_makes_no_sense_is_refused(
     await office.open("other")
     with pytest.raises(AzsyncdError, match=why):
         await target(office, "rename", **arguments)
+
+
+async def test_rule_25_two_names_for_one_installation_are_refused(office: Office) -> None:
+    await office.open("twin", fingerprint="memory:jira")
+    with pytest.raises(TargetRefused, match="known as target 'jira'") as caught:
+        await office.turn("twin")
+    assert "if the file has both, take one out" in caught.value.hint
+    assert office.products["twin"].calls == []
