@@ -69,6 +69,9 @@ WAIT_SECONDS = 120.0
 
 MOST_ROWS = 200_000
 
+_PATIENCE = 20.0
+"""How long a question waits for a product that is asked on the way."""
+
 _NUMBER = re.compile(r"[0-9]{1,18}")
 """The number of a hold, as long as SQLite counts."""
 
@@ -128,8 +131,15 @@ class EngineOperations:
         chosen = self._chosen(target)
         not_asked = {}
         for name, reconcile in chosen.items():
-            try:  # what a product can do is part of the answer
-                await reconcile.prepare()
+            state = reconcile.state
+            if reconcile.capabilities is None and state.state in ("down", "refused"):
+                not_asked[name] = state.detail  # the loop has asked a moment ago
+                continue
+            try:  # what a product can do is part of the answer, but nobody waits for ever
+                async with asyncio.timeout(_PATIENCE):
+                    await reconcile.prepare()
+            except TimeoutError:
+                not_asked[name] = f"no answer within {_PATIENCE:g} s"
             except TargetError as error:
                 not_asked[name] = str(error)
         reconciles = list(chosen.values())

@@ -172,3 +172,7 @@ async def test_a_product_that_does_not_answer_is_named(tmp_path: Path) -> None:
         await office.open("jira", faults=down)
         await office.crawl(user("u1"))
         assert (await told(office, "u1"))["not_asked"] == "no answer"
+        # The loop knows that it is down: a question does not wait for it again.
+        state = office.reconciles["jira"].state
+        state.state, state.detail = "down", "for an hour"
+        assert (await told(office, "u1"))["not_asked"] == "for an hour"
