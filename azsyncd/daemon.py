@@ -29,6 +29,7 @@ from azsyncd.engine.operations import EngineOperations
 from azsyncd.engine.running import Running, covers, selection_of
 from azsyncd.errors import AzsyncdError, ConfigError, Problem, StateError, StateInUse
 from azsyncd.metrics import CONTENT_TYPE, Metrics
+from azsyncd.state import troubles
 from azsyncd.state.store import Store, open_store
 from azsyncd.web.admin import Admin, serve_admin, serve_metrics
 from azsyncd.web.listen import listen
@@ -135,6 +136,7 @@ class Daemon:
         running = self.running
         try:
             changed = await running.config_changed()
+            await store.write(troubles.clear)
             await running.notice_copy()
             operations = EngineOperations(
                 lambda: self.running,

@@ -33,7 +33,13 @@ from azsyncd.engine.reconcile import Reconcile
 from azsyncd.engine.running import Running
 from azsyncd.engine.saved import SavedTarget
 from azsyncd.engine.status import status_of
-from azsyncd.errors import AzsyncdError, SourceError, TargetError
+from azsyncd.errors import (
+    AzsyncdError,
+    CredentialRefused,
+    SourceError,
+    TargetError,
+    TargetRefused,
+)
 from azsyncd.model.changes import Kind
 from azsyncd.model.identities import ObjectId
 from azsyncd.operations import (
@@ -60,6 +66,7 @@ from azsyncd.state import (
     questions,
     spill,
     targets,
+    troubles,
     waiting,
 )
 from azsyncd.state.store import Connection, Store, open_store
@@ -250,9 +257,13 @@ class EngineOperations:
             watching = asyncio.create_task(self._watch_crawl(tell))
             try:
                 await pull.once(crawl=crawl)
+            except SourceError as error:
+                await self._note_trouble(troubles.ENTRA, error)
+                raise
             finally:
                 watching.cancel()
                 await asyncio.gather(watching, return_exceptions=True)
+            await self._trouble_over(troubles.ENTRA)
             return
         rounds, crawls, failures = pull.rounds, pull.crawls, pull.state.failures
         need_crawl = crawl or pull.state.revision == 0
@@ -274,6 +285,19 @@ class EngineOperations:
             if pull.state.crawling:
                 _told(tell, "Reading Entra", pull.state.crawl_items, None)
             await clock.sleep(0.05)
+
+    async def _note_trouble(self, who: str, error: AzsyncdError) -> None:
+        """For a status without a daemon; with one, it knows."""
+        if self._live:
+            return
+        refused = isinstance(error, (CredentialRefused, TargetRefused))
+        now = self._running.clock.now()
+        trouble = troubles.Trouble("refused" if refused else "down", error.message, error.hint, now)
+        await self._running.store.write(lambda db: troubles.note(db, who, trouble))
+
+    async def _trouble_over(self, who: str) -> None:
+        if not self._live:
+            await self._running.store.write(lambda db: troubles.over(db, who))
 
     async def _watch_crawl(self, tell: Tell | None) -> None:
         while True:
@@ -433,8 +457,10 @@ class EngineOperations:
             error = _STOPPED.get(report.stopped, "")
             if was_down:
                 reconcile.bell.ring("operator")
+            await self._trouble_over(name)
         except TargetError as trouble:
             error = str(trouble)
+            await self._note_trouble(name, trouble)
         finally:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)

@@ -11,7 +11,7 @@ from azsyncd.engine.alerts import DAY, stage_of
 from azsyncd.engine.figures import shrinking_of
 from azsyncd.engine.reconcile import Reconcile
 from azsyncd.operations import StatusResult, TargetStatus
-from azsyncd.state import drift, questions, targets
+from azsyncd.state import drift, questions, targets, troubles
 from azsyncd.state.store import Connection, get_meta
 
 if TYPE_CHECKING:
@@ -83,11 +83,17 @@ async def _entra(running: Running, live: bool) -> dict[str, Any]:
 
     (users, groups, edges), revision, round_at, full_at = await running.store.read(ask)
     state = running.pull.state
+    trouble = await running.store.read(lambda db: troubles.of(db, troubles.ENTRA))
+    shown = (state.state, state.detail, state.hint)
+    if not live:
+        shown = ("not running", "", "")
+        if trouble is not None:
+            shown = (trouble.state, trouble.message, trouble.hint)
     return {
         "tenant_id": running.config.entra.tenant_id,
-        "state": state.state if live else "not running",
-        "detail": state.detail,
-        "hint": state.hint,
+        "state": shown[0],
+        "detail": shown[1],
+        "hint": shown[2],
         "users": users,
         "groups": groups,
         "memberships": edges,
@@ -120,6 +126,10 @@ async def _target(running: Running, name: str, reconcile: Reconcile, live: bool)
         shown = "paused" if paused else "idle"
         if row.first_contact == "open":
             shown = "first_contact"
+        trouble = await running.store.read(lambda db: troubles.of(db, name))
+        if trouble is not None:
+            shown = trouble.state
+            detail = " — ".join(part for part in (trouble.message, trouble.hint) if part)
     capabilities = reconcile.capabilities
     return TargetStatus(
         target=name,

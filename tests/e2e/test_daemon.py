@@ -100,6 +100,19 @@ async def test_without_a_daemon_the_commands_work_by_themselves(stage: Stage) ->
     assert stage.violations() == []
 
 
+async def test_what_a_command_saw_is_in_the_status(stage: Stage) -> None:
+    """Without a daemon, too: a product that did not answer is no healthy one."""
+    await stage.run("sync")
+    stage.faults["jira"].add("error", status=503, times=None)
+    await stage.run("sync", "--full", expect=1)
+    status = (await stage.run("status", "--json", expect=1)).json
+    assert {row["target"]: row["state"] for row in status["targets"]}["jira"] == "down"
+    assert "503" in " ".join(status["problems"])
+    stage.faults["jira"].clear()
+    await stage.run("sync")
+    await stage.run("status")
+
+
 async def test_a_bad_file_changes_nothing_and_a_good_one_is_taken(stage: Stage) -> None:
     """SIGHUP and `reload`: build, then swap."""
     daemon = await stage.start()
