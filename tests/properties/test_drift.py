@@ -20,7 +20,7 @@ from azsyncd.targets.crowd.wire import CrowdDialect
 from azsyncd.targets.jira.wire import JiraDialect
 from azsyncd.targets.memory import ABLE, Memory, MemoryDialect
 
-from .tenants import Set, World, policy
+from .tenants import ROUNDS, SCOPE, Event, Set, World, policy
 
 DAY = 86400.0
 HERS = "n0@x.org"
@@ -216,3 +216,56 @@ def test_rule_22_another_spelling_is_no_drift(mode: str) -> None:
     assert {"N0@X.ORG", "N3@X.ORG"} <= {a.username for a in world.product.held.values()}
     world.full()
     assert world.product.calls == calls and not world.counted
+
+
+HANDS = st.lists(
+    st.tuples(st.sampled_from(["part", "title", "lock"]), st.integers(0, 9), st.integers(0, 9)),
+    min_size=1,
+    max_size=6,
+)
+
+
+def looks(world: World) -> tuple[object, ...]:
+    """What of the product is azsyncd's to say."""
+    product = world.product
+    accounts = sorted((a.username, a.display_name, a.active) for a in product.held.values())
+    return accounts, {name: product.members_of(name) for name in sorted(product.held_groups)}
+
+
+@given(ROUNDS, HANDS, st.sampled_from(["keep", "new_group"]))
+def test_rule_22_whatever_hands_do_a_full_sync_puts_it_right(
+    rounds: list[list[Event]], hands: list[tuple[str, int, int]], on_rename: str
+) -> None:
+    world = Found(Set(policy(groups={"on_rename": on_rename, "default": ("all",)}), ABLE)).listen()
+    world.turn()
+    for events in rounds:
+        world.live(events)
+        world.turn()
+    world.settle()
+    if world.tenant.teams[SCOPE].presence != "present":
+        return  # nobody knows who is in scope: all is left as it is (rule 11)
+    before = looks(world)
+    product = world.product
+    ours = {row["key"] for row in world.db.execute(
+        "SELECT ac.key FROM account ac JOIN link l ON l.a = ac.a JOIN object o ON o.n = l.n"
+        " WHERE l.left_at IS NULL AND ac.active AND o.presence = 'present'")}  # fmt: skip
+    owned = {row["name"] for row in world.db.execute(
+        "SELECT tg.name FROM target_group tg JOIN link l ON l.g = tg.g JOIN object o ON o.n = l.n"
+        " WHERE o.presence = 'present' AND o.kind = 'group' OR tg.name = 'all'")}  # fmt: skip
+    mine = sorted(ours & product.held.keys())
+    for kind, a, b in hands if mine else ():
+        key = mine[a % len(mine)]
+        if kind == "title":
+            product.held[key] = replace(product.held[key], display_name="By hand")
+        elif kind == "lock":
+            product.held[key] = replace(product.held[key], active=False)
+        elif owned & product.held_groups.keys():
+            names = sorted(owned & product.held_groups.keys())
+            product.held_groups[names[b % len(names)]].members.discard(key)
+    changed = looks(world) != before
+    world.full()
+    assert looks(world) == before
+    assert bool(world.counted) is changed
+    calls = list(product.calls)
+    world.full()
+    assert product.calls == calls and drift.count(world.db, world.t) == 0
