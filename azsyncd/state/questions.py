@@ -138,8 +138,8 @@ def not_believed(db: sqlite3.Connection) -> tuple[int, str]:
     if row is None:
         return 0, ""
     return int(codec.load(row["payload"]).get("items", 0)), (
-        f"{row['detail']}: what it did not show is not removed anywhere; `azsyncd sync --full` looks"
-        f" again, `azsyncd approve {row['id']}` lets it through"
+        f"{row['detail']}: what it did not show is not removed anywhere; `azsyncd sync --full`"
+        f" looks again, `azsyncd approve {row['id']}` lets it through"
     )
 
 

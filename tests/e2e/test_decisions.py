@@ -135,7 +135,7 @@ async def test_in_manual_mode_an_approval_writes_what_waits_and_nothing_more(
     assert entry["cause"].endswith("(window of tonight)")
     versions = (await stage.run("config", "history", "--json")).json
     assert [entry["configuration"]] == [version["digest"][:12] for version in versions[:1]]
-    assert [version["by"] for version in versions][0] == "start"
+    assert versions[0]["by"] == "start"
     shown = await stage.run("config", "show", "--digest", entry["configuration"])
     assert "mode: manual" in shown.out
     file = stage.folder / "rest.json"
