@@ -11,10 +11,10 @@ demo: $(VENV)/.ready ## the real daemon on a simulated tenant and simulated prod
 	$(BIN)/azsyncd demo $(DEMO_ARGS)
 
 test: $(VENV)/.ready ## every test
-	$(BIN)/python -m pytest $(TEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(TEST_ARGS)
 
 quick: $(VENV)/.ready ## the tests that run on every change
-	$(BIN)/python -m pytest -q -m "not slow and not e2e" $(TEST_ARGS)
+	$(BIN)/python -m pytest -q -n 2 -m "not slow and not e2e" $(TEST_ARGS)
 
 check: $(VENV)/.ready ## lint, types, who may import whom, spelling
 	$(BIN)/ruff check .

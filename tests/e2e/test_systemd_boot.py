@@ -23,6 +23,7 @@ WHY_NOT = machine.missing()
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.slow,
+    pytest.mark.xdist_group("machine"),  # one at a time
     pytest.mark.timeout(900),  # the first time a small Debian is made
     pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT),
 ]
