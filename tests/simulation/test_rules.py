@@ -12,10 +12,11 @@ from structlog.testing import capture_logs
 
 from azsyncd.model.accounts import Account
 from azsyncd.plan.policy import Budget, GuardRules, Mode, Policy
-from azsyncd.state import holds, links, targets
+from azsyncd.state import holds, links, targets, waiting
 from azsyncd.state.store import Connection
 
 from .comparing import differences
+from .watching import is_write
 from .world import SCOPE_RULES, World
 
 Make = Callable[..., World]
@@ -158,6 +159,60 @@ def test_a_start_catches_up_although_nothing_changes(make: Make) -> None:
     world.bury()
     live(world)
     assert differences(world) == []
+
+
+# Order and pace --------------------------------------------------------------------------------
+
+
+def writes(world: World, name: str) -> list[tuple[str, str]]:
+    return [call for call in world.products[name].calls if is_write(call[0])]
+
+
+def test_rule_28_what_was_touched_meanwhile_is_planned_anew(make: Make) -> None:
+    """Somebody is disabled while a first sync is being sent: her account is never made."""
+    world = make()
+    staff = world.tenant.group("staff").id
+    people = [world.tenant.add_user(f"p{i:03}@fabrikam.example") for i in range(150)]
+    for person in people:
+        world.tenant.add_member(staff, person)
+    world.watch.entra_changed()
+
+    async def disable_the_last_in_the_middle() -> None:
+        await world.start()
+        world.run_loops()
+        while len(writes(world, "plain")) < 3:
+            await world.clock.sleep(0.01)
+        world.tenant.update(people[-1], accountEnabled=False)
+        world.watch.entra_changed()
+        world.pull.ring("notification")
+        await world.clock.sleep(200.0)
+
+    world.loop.run_until_complete(disable_the_last_in_the_middle())
+    assert differences(world) == []
+    assert ("create_account", "p149@fabrikam.example") not in writes(world, "plain")
+    assert ("create_account", "p148@fabrikam.example") in writes(world, "plain")
+
+
+def test_rule_29_one_membership_costs_one_write_and_the_revision_advances(make: Make) -> None:
+    """However large the group; and whoever waits with a reason holds nobody up."""
+    world = make()
+    new = world.tenant.add_user("new@fabrikam.example")
+    world.tenant.add_member(world.tenant.group("staff").id, new)
+    # Two groups that want one name wait with that reason, for ever.
+    world.tenant.add_group("atl-twin", members=[new])
+    world.tenant.add_group("atl-twin", members=[new])
+    world.watch.entra_changed()
+    live(world)
+    before = {name: len(writes(world, name)) for name in world.products}
+    world.tenant.add_member(world.tenant.group("atl-all").id, new)
+    world.watch.entra_changed()
+    world.pull.ring("notification")
+    live(world)
+    for name, reconcile in world.targets.items():
+        assert [method for method, _ in writes(world, name)[before[name] :]] == ["add_members"]
+        row = read(world, lambda db, t=reconcile.t: targets.get(db, t))
+        assert row.revision == world.pull.state.revision
+        assert read(world, lambda db, t=reconcile.t: waiting.counts(db, t)) == {"conflict": 2}
 
 
 # Consent --------------------------------------------------------------------------------------
