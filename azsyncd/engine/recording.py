@@ -62,6 +62,7 @@ class Recording:
         tried = waiting.attempts_of(db, self._t, n)
         keep: list[Waiting] = list(waits)
         planned: list[tuple[str, int, str]] = []
+        stuck = False
         now = max(self._clock.now(), self._clock.wall())
         by_hand = [w.change for w in waits if w.change and w.change.reason is Reason.DRIFT]
         found = {(each.kind, self._number(db, each.group_id)) for each in by_hand}
@@ -75,8 +76,11 @@ class Recording:
                     continue
             before = tried.get((change.kind, gn))
             planned.append((change.kind, gn, ""))
+            if stuck:
+                continue  # without an account of hers there is nothing else to write
             if before is not None and _still_backs_off(before, change, now):
                 keep.append(_waiting_of(before, change))
+                stuck = change.kind in (Kind.CREATE, Kind.ADOPT)
                 continue
             self.plan(db, draft, n, change, hold or None)
         backing_off = {(wait.change.kind, self._number(db, wait.change.group_id))

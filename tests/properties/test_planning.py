@@ -133,6 +133,18 @@ def test_planning_slices_equals_planning_everything_across_restarts(
         assert world.waits() == waits
 
 
+def test_whose_create_backs_off_has_nothing_else_planned() -> None:
+    """She wants a name whose owner cannot leave it: no membership is planned without an account."""
+    world = World(Set(policy(groups={"default": ("users",)}), replace(ABLE, has_marks=False)))
+    world.turn()
+    world.live([("rename", 0, 1), ("hire", 0, 0)])
+    world.reconcile = world.engine()
+    world.settle()
+    planned, waits = world.whole()
+    assert planned == []
+    assert world.waits() == waits
+
+
 @given(sets(), ROUNDS, st.lists(st.integers(0, 7), max_size=3, unique=True))
 def test_i6_what_is_not_ours_is_untouched(
     how: Set, rounds: list[list[Event]], names: list[int]
