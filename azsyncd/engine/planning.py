@@ -235,6 +235,8 @@ class Planning:
             if group is not None:
                 spill.drop(db, draft.t, [m])
                 heads |= self._draft_group(db, draft, m, group, desk)
+                # Whoever wants that name was told that it is taken, perhaps in this very slice.
+                facts_.wake_claimants(db, self.t, "group", group.name, self._clock.now())
         return heads
 
     def draft_foreign(

@@ -126,6 +126,8 @@ def _undecided(facts: UserFacts, wish: Wish, desk: Desk) -> UserPlan:
 def _newcomer(facts: UserFacts, wanted: Account, desk: Desk, reason: Reason) -> UserPlan:
     """Nobody has an account for her (`reason` NEW), or somebody deleted it (DRIFT, rule 19)."""
     found = match(facts.user, wanted, facts.names, desk)
+    if found.match is Match.NONE and not wanted.active:
+        return UserPlan(leaver=False)  # nothing would be made for her anyhow (rule 17)
     if found.match is Match.NONE:
         waiting = _wait(facts, found.withheld, found.why, found.hint)
         return UserPlan(waiting=(waiting,), leaver=False)

@@ -115,3 +115,15 @@ def test_rule_16_a_group_gets_a_name_that_became_free_while_we_were_away() -> No
     world.reconcile = world.engine()
     world.settle()
     assert product.members_of("atl-2") == EVERYBODY
+
+
+def test_rule_16_a_name_that_a_moved_group_left_goes_to_whoever_waits_for_it() -> None:
+    """In the same slice, and without a full sync."""
+    world = World(Set(policy(groups={"on_rename": "new_group"}), ABLE))
+    world.turn()
+    world.live([("name_group", 3, 1), ("name_group", 4, 8)])
+    world.turn()
+    world.settle()
+    calls = list(world.product.calls)
+    world.turn(full=True)
+    assert world.product.calls == calls
