@@ -32,11 +32,13 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class UserVerdict:
-    """A verdict with its evidence; `member_of` are the scope's groups that she was found in."""
+    """A verdict with its evidence; `member_of` are the scope's groups that she was found in.
+    `may_be_excluded`: undecided is whether she is left alone altogether (rule 9)."""
 
     verdict: Verdict
     why: str
     member_of: frozenset[ObjectId] = frozenset()
+    may_be_excluded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +267,8 @@ class UserRule:
         if not self._has_upns:
             return None
         if "userPrincipalName" not in user.properties:
-            return UserVerdict(Verdict.UNDECIDED, f"scope.users.exclude: {Unread(_UPN)}")
+            why = f"scope.users.exclude: {Unread(_UPN)}"
+            return UserVerdict(Verdict.UNDECIDED, why, may_be_excluded=True)
         if fold(str(user.properties[_UPN] or "")) in self._exclude:
             return UserVerdict(Verdict.EXCLUDED, "named by scope.users.exclude (UPN)")
         return None

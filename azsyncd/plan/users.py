@@ -112,12 +112,22 @@ def _undecided(facts: UserFacts, wish: Wish, desk: Desk) -> UserPlan:
     if facts.link is None and wish.by_absence:
         return UserPlan()
     hint = "azsyncd explain shows which rule needs what"
-    waiting = (_wait(facts, wish.withheld, wish.why, hint),)
-    account = facts.account
-    if not (wish.inactive and facts.link and account and account.active):
-        return UserPlan(waiting=waiting)
-    shut = _activity(facts, facts.link, account, replace(account, active=False), desk)
-    return UserPlan(changes=shut.changes, waiting=(*waiting, *shut.waiting))
+    waiting = _wait(facts, wish.withheld, wish.why, hint)
+    return _shut_out(facts, waiting, desk) if wish.inactive else UserPlan(waiting=(waiting,))
+
+
+def _shut_out(facts: UserFacts, waiting: Waiting, desk: Desk) -> UserPlan:
+    """Entra has disabled her, which waits for nothing (rule 2), whatever the rest waits for."""
+    link, account = facts.link, facts.account
+    if link is None or account is None:
+        return UserPlan(waiting=(waiting,))
+    account = _best_known(account, link)
+    if why := desk.protects_user(account.username):
+        protected = _wait(facts, Withheld.PROTECTED, f"{account.username}: {why}")
+        return UserPlan(waiting=(waiting, protected))
+    facts = replace(facts, account=account)
+    shut = _deactivate(facts, link, account, Reason.DISABLED, Phase.BLOCK, desk)
+    return UserPlan(changes=shut.changes, waiting=(waiting, *shut.waiting))
 
 
 # Without an account -----------------------------------------------------------------------------
@@ -417,12 +427,19 @@ def _read_only(facts: UserFacts, account: Account, change: Change) -> Waiting:
 
 # Leavers ----------------------------------------------------------------------------------------
 
+_SHUTS = frozenset({"deactivate", "delete"})
+"""The steps after which nobody signs in."""
+
 
 def _leaver(facts: UserFacts, link: AccountLink, wish: Wish, desk: Desk) -> UserPlan:
-    """Rules 33 and 34: what the stages say that are due, counted from when she was seen gone."""
+    """Rules 33 and 34: what the stages say that are due, counted from when she was seen gone. Who
+    is disabled as well has no days of grace, unless nobody loses an account here."""
+    shuts = any(stage.do in _SHUTS for stage in desk.policy.accounts.stages)
+    disabled = wish.inactive and shuts
     if wish.reason is Reason.LEFT_SCOPE and not (desk.proof and facts.verified):
         detail = "she seems to have left the scope, but Entra was not read completely yet"
-        return UserPlan(waiting=(_wait(facts, Withheld.INCOMPLETE_READ, detail),))
+        waiting = _wait(facts, Withheld.INCOMPLETE_READ, detail)
+        return _shut_out(facts, waiting, desk) if disabled else UserPlan(waiting=(waiting,))
     if link.state is LinkState.PENDING or facts.account is None:
         return UserPlan(leaver=True)
     account = _best_known(facts.account, link)
@@ -432,7 +449,8 @@ def _leaver(facts: UserFacts, link: AccountLink, wish: Wish, desk: Desk) -> User
         return UserPlan(waiting=(waiting,), leaver=True)
     left_at = desk.now if link.left_at is None else link.left_at
     due, later = _stages(wish, desk, left_at)
-    phase = Phase.BLOCK if wish.reason is Reason.DELETED else Phase.DEACTIVATE
+    why_shut = Reason.DISABLED if disabled else wish.reason
+    phase = Phase.DEACTIVATE if why_shut is Reason.LEFT_SCOPE else Phase.BLOCK
     parts = [edges.follow_leaver(facts, desk)]
     stripped: tuple[ObjectId, ...] | None = None
     if "strip_groups" in due:
@@ -440,8 +458,8 @@ def _leaver(facts: UserFacts, link: AccountLink, wish: Wish, desk: Desk) -> User
         parts.append(strip)
         taken = [c.group_id for c in strip.changes if c.group_id is not None]
         stripped = tuple(dict.fromkeys((*link.stripped, *taken)))
-    if due & {"deactivate", "delete"}:
-        parts.append(_deactivate(facts, link, account, wish.reason, phase, desk))
+    if disabled or due & _SHUTS:
+        parts.append(_deactivate(facts, link, account, why_shut, phase, desk))
     if "delete" in due:
         parts.append(_delete(facts, account, wish.reason, desk))
     waits = [each for part in parts for each in part.waiting]
@@ -466,7 +484,7 @@ def _stages(wish: Wish, desk: Desk, left_at: float) -> tuple[set[str], tuple[flo
     """
     stages = desk.policy.accounts.stages
     age = max(0.0, desk.now - left_at)  # a clock that was set back makes nobody younger
-    shuts = [number for number, stage in enumerate(stages) if stage.do in ("deactivate", "delete")]
+    shuts = [number for number, stage in enumerate(stages) if stage.do in _SHUTS]
     at_once: set[str] = set()
     if wish.reason is Reason.DELETED and shuts:
         first = shuts[0] + (stages[shuts[0]].do == "deactivate")

@@ -28,9 +28,11 @@ class Wish:
 
     With HANDS_OFF and UNDECIDED, `account` is what she would be, as far as that can be worked out.
 
-    With UNDECIDED, `withheld` says which kind of doubt; `inactive` is set when Entra surely says
-    that the account must not be used, whatever is wrong with its other values; `by_absence` if she
-    was found nowhere, and only the scope is in doubt (rule 11): that concerns who has an account.
+    `inactive` is set with UNDECIDED and LEFT_SCOPE when Entra surely says that the account must not
+    be used, whatever is in doubt otherwise: a positive fact waits for nothing (rule 2).
+
+    With UNDECIDED, `withheld` says which kind of doubt; `by_absence` if she was found nowhere, and
+    only the scope is in doubt (rule 11): that concerns who has an account.
     """
 
     kind: Kind
@@ -57,9 +59,11 @@ def wish_for(user: User, groups: frozenset[ObjectId], desk: Desk) -> Wish:
     if verdict.verdict is Verdict.UNDECIDED:
         absent = desk.scope.uncertain is not None and verdict.why == desk.scope.uncertain
         account = _as_far_as_known(user, desk)
-        return Wish(Kind.UNDECIDED, verdict.why, account=account, by_absence=absent)
+        shut = not verdict.may_be_excluded and _surely_inactive(user, desk)
+        return Wish(Kind.UNDECIDED, verdict.why, account=account, inactive=shut, by_absence=absent)
     if verdict.verdict is Verdict.OUT:
-        return Wish(Kind.GONE, verdict.why, reason=Reason.LEFT_SCOPE)
+        shut = _surely_inactive(user, desk)
+        return Wish(Kind.GONE, verdict.why, reason=Reason.LEFT_SCOPE, inactive=shut)
     return _mapped(user, verdict.why, desk)
 
 
@@ -68,6 +72,13 @@ def _as_far_as_known(user: User, desk: Desk) -> Account | None:
         return desk.mapping.account(user)
     except (Unread, ExpressionFailed, InvalidValue):
         return None
+
+
+def _surely_inactive(user: User, desk: Desk) -> bool:
+    try:
+        return not desk.mapping.active(user)
+    except (Unread, ExpressionFailed):
+        return False
 
 
 def _mapped(user: User, why: str, desk: Desk) -> Wish:

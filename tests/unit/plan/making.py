@@ -138,7 +138,8 @@ def linked(who: User | None = None, *groups: ObjectId, **rest: Any) -> UserFacts
 
 def left(*groups: ObjectId, **rest: Any) -> UserFacts:
     """Ana has an account, and is in the staff no more."""
-    return linked(None, above=frozenset(groups), direct=frozenset(groups), **rest)
+    who = rest.pop("who", None)
+    return linked(who, above=frozenset(groups), direct=frozenset(groups), **rest)
 
 
 def said(plan: UserPlan) -> list[str]:

@@ -136,6 +136,32 @@ def test_rule_02_absence_waits_for_a_complete_crawl() -> None:
     assert planned(linked(SOFT), desk(proof=False)) == ["deactivate deleted"]
 
 
+@pytest.mark.parametrize(
+    ("doubt", "waits"),
+    [
+        ({"proof": False}, "incomplete_read"),
+        ({"uncertain": "members_of (name: staff) matches none now"}, "undecided"),
+    ],
+)
+def test_rule_02_who_is_disabled_is_shut_out_whatever_her_scope_waits_for(
+    doubt: dict[str, object], waits: str
+) -> None:
+    rules = desk(stages((30, "strip_groups"), (60, "deactivate")), **doubt)  # type: ignore[arg-type]
+    known = left(who=DISABLED, edges={JIRA: True})
+    assert planned(known, rules) == ["deactivate disabled", f"? - {waits}"]
+    hers = desk(policy(protect={"users": ("ana@*",)}), **doubt)  # type: ignore[arg-type]
+    assert "deactivate disabled" not in planned(known, hers)
+
+
+def test_rule_09_who_may_be_excluded_is_left_as_she_is() -> None:
+    known = dict(DISABLED.properties)
+    del known["userPrincipalName"]
+    scope = policy().scope
+    users = scope.users.model_copy(update={"exclude": ("ben@x.org",)})
+    rules = policy(scope=scope.model_copy(update={"users": users}))
+    assert planned(linked(replace(DISABLED, properties=known)), desk(rules)) == ["? - undecided"]
+
+
 def test_rule_05_an_unread_property_decides_nothing() -> None:
     known = dict(user().properties)
     del known["displayName"]
@@ -429,6 +455,17 @@ def test_rule_34_a_soft_delete_keeps_all_if_the_policy_never_deactivates() -> No
     assert planned(linked(SOFT), desk(policy(accounts={"leavers": "keep"}))) == []
     strip = desk(policy(accounts={"leavers": "strip_groups"}))
     assert planned(linked(SOFT, JIRA, edges={JIRA: True}), strip) == ["remove_member deleted jira"]
+
+
+def test_rule_34_who_is_disabled_and_leaves_the_scope_has_no_days_of_grace() -> None:
+    rules = desk(stages((0, "strip_groups"), (30, "deactivate"), (365, "delete")))  # type: ignore[arg-type]
+    known = left(JIRA, who=DISABLED, edges={JIRA: True})
+    assert planned(known, rules) == [
+        "deactivate disabled",
+        "remove_member left_scope jira",
+        "? - grace",
+    ]
+    assert planned(known, desk(policy(accounts={"leavers": "keep"}))) == []
 
 
 def test_a_leaver_whose_account_is_gone_needs_nothing() -> None:
