@@ -11,7 +11,7 @@ from azsyncd.engine.office import NotThere, Office
 from azsyncd.errors import AzsyncdError
 from azsyncd.operations import HoldRow
 from azsyncd.state import codec, holds, mirror, questions, targets, waiting
-from azsyncd.state.store import Connection
+from azsyncd.state.store import Connection, get_meta
 
 _NUMBER = re.compile(r"[0-9]{1,18}")
 """The number of a hold, as long as SQLite counts."""
@@ -61,7 +61,16 @@ class Decisions(Office):
                     f"azsyncd holds show {hold} shows them",
                 )
             if found.kind == holds.SOURCE:
-                mirror.approve_sweep(db, int(found.payload.get("crawl") or 0), now)
+                crawl, had_proof = found.payload.get("crawl"), mirror.has_proof(db)
+                if crawl is None or crawl != get_meta(db, "crawl"):
+                    raise AzsyncdError(
+                        f"hold {hold} is about a reading of Entra that a newer one has replaced",
+                        "azsyncd holds lists what the newer one left open; azsyncd sync --full"
+                        " reads again",
+                    )
+                mirror.approve_sweep(db, crawl, now)
+                if not had_proof:
+                    targets.all_due(db)  # removals that waited for the proof are planned now
                 questions.close_hold(db, hold, "approved", by, reason, now)
                 return found
             if found.kind == holds.FIRST_CONTACT:

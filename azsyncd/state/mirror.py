@@ -383,16 +383,16 @@ def accept_crawl(db: sqlite3.Connection, crawl: int, counts: Counts, now: float)
 
 
 def count_crawl(db: sqlite3.Connection, crawl: int, bare: int = 0) -> Counts:
-    """What this crawl, and the rounds after it, have seen."""
+    """What this crawl, and whatever was read after it, have seen."""
 
     def one(sql: str) -> int:
         return int(db.execute(sql, (crawl,)).fetchone()[0])
 
-    alive = "SELECT count(*) FROM object WHERE crawl = ? AND presence = 'present'"
+    alive = "SELECT count(*) FROM object WHERE crawl >= ? AND presence = 'present'"
     return Counts(
         users=one(f"{alive} AND kind = 'user' AND properties IS NOT NULL"),
         groups=one(f"{alive} AND kind = 'group' AND properties IS NOT NULL"),
-        edges=one("SELECT count(*) FROM member WHERE crawl = ?"),
+        edges=one("SELECT count(*) FROM member WHERE crawl >= ?"),
         bare=bare,
     )
 
@@ -406,7 +406,8 @@ def _doubt(db: sqlite3.Connection, counts: Counts) -> str:
         what = "memberships" if kind == "edges" else kind
         if had and have < PLAUSIBLE * had:
             return f"Entra showed {have} {what}, at the last complete reading there were {had}"
-        if not have and had is None and kind != "edges":
+        # A tenant without groups may be; one without users shows them to nobody.
+        if not have and (had is None or kind == "users") and kind != "edges":
             return f"Entra showed no {what} at all"
     if counts.bare:
         return f"{counts.bare} objects came without any property: a permission seems to be missing"
@@ -457,13 +458,13 @@ def approve_sweep(db: sqlite3.Connection, crawl: int, now: float) -> int:
     at_revision = revision(db) + 1
     changed = sweep(db, crawl, at_revision, now)
     accept_crawl(db, crawl, count_crawl(db, crawl), now)
-    # Even if nothing was absent, removals that waited for the proof are planned now.
     set_meta(db, "revision", at_revision)
     return changed
 
 
 def verify_groups(db: sqlite3.Connection, n: int, groups: Sequence[ObjectId]) -> None:
-    """After a restore: these are the user's direct groups (rule 6)."""
+    """After a restore: these are the user's direct groups (rule 6). For a crawl that is being read
+    this counts as what a round brings: it is newer than the crawl's pages."""
     wanted = set()
     for id_ in groups:
         row = db.execute("SELECT n FROM object WHERE id = ?", (id_,)).fetchone()
@@ -475,11 +476,18 @@ def verify_groups(db: sqlite3.Connection, n: int, groups: Sequence[ObjectId]) ->
         (n,),
     )
     have = {int(row["parent"]) for row in rows}
-    crawl = int(get_meta(db, "crawl", 0))
+    left, found = [(p, n) for p in have - wanted], [(p, n) for p in wanted]
+    crawling = bool(cursors(db, CRAWL))
+    crawl = crawl_number(db) if crawling else int(get_meta(db, "crawl", 0))
+    db.executemany("DELETE FROM member WHERE parent = ? AND child = ?", left)
     db.executemany(
-        "DELETE FROM member WHERE parent = ? AND child = ?", [(p, n) for p in have - wanted]
+        "INSERT INTO member VALUES (?, ?, ?)"
+        " ON CONFLICT (parent, child) DO UPDATE SET crawl = max(crawl, excluded.crawl)",
+        [(*pair, crawl) for pair in found],
     )
-    db.executemany("INSERT OR IGNORE INTO member VALUES (?, ?, ?)", [(p, n, crawl) for p in wanted])
+    if crawling:
+        db.executemany("INSERT OR IGNORE INTO member_gone VALUES (?, ?)", left)
+        db.executemany("DELETE FROM member_gone WHERE parent = ? AND child = ?", found)
     at_revision = revision(db) + 1
     db.execute("UPDATE object SET unverified = 0, touched = ? WHERE n = ?", (at_revision, n))
     set_meta(db, "revision", at_revision)

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from azsyncd.engine.operations import NotThere
+from azsyncd.errors import AzsyncdError
 from azsyncd.model.identities import ObjectId, Seen
 from azsyncd.state import holds, questions, targets
-from azsyncd.state.store import Connection
+from azsyncd.state.store import Connection, get_meta
 
 from .office import Office, opened
 
@@ -72,3 +73,39 @@ async def test_rule_07_a_sync_does_not_say_that_all_is_well_while_entra_is_not_b
     assert told["outcome"] == "held" and told["targets"][0]["held"] == max(1, items)
     await office.store.write(lambda db: questions.close_hold(db, made, "approved", "jo", "", 2.0))
     assert (await office.operations.sync(by="jo"))["outcome"] == "converged"
+
+
+async def _doubted(office: Office) -> int:
+    """The hold of a crawl that showed no group."""
+    jo = {"userPrincipalName": "jo@x.org", "displayName": "Jo", "accountEnabled": True}
+    await office.crawl(Seen(ObjectId("u1"), jo))
+
+    def hold(db: Connection) -> int:
+        payload = {"crawl": get_meta(db, "crawl"), "items": 0}
+        return holds.open_hold(db, None, holds.SOURCE, "no groups", 1.0, (), payload)
+
+    return await office.store.write(hold)
+
+
+async def test_rule_07_a_reading_that_a_newer_one_has_replaced_is_not_let_through(
+    office: Office,
+) -> None:
+    """It would be the measure of the next one, which shows nothing of it any more."""
+    old = await _doubted(office)
+    await office.operations.reject(hold=old, by="jo")
+    await _doubted(office)
+    measure = await office.store.read(lambda db: get_meta(db, "crawl_counts"))
+    with pytest.raises(AzsyncdError, match="a newer one has replaced"):
+        await office.operations.approve(hold=old, by="jo")
+    assert await office.store.read(lambda db: get_meta(db, "crawl_counts")) == measure
+
+
+async def test_rule_02_removals_that_waited_for_a_reading_follow_its_approval(
+    office: Office,
+) -> None:
+    await office.open("jira")
+    hold = await _doubted(office)
+    await office.turn("jira", full=True)
+    await office.operations.approve(hold=hold, by="jo")
+    (row,) = await office.store.read(targets.all_targets)
+    assert row.full_due

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from azsyncd.model.identities import Seen
+from azsyncd.model.identities import ObjectId, Seen
 from azsyncd.state import mirror, staging
 from azsyncd.state.staging import CRAWL, ROUND
+from azsyncd.state.store import set_meta
 
 from .making import (
     DAY,
@@ -423,3 +424,49 @@ def test_whose_groups_changed_is_always_concerned(history: list[list[Seen]]) -> 
         round_(db, *events)
         after = {u: (above(db, u), presence(db, u)) for u in before}
         assert {u for u in before if before[u] != after[u]} <= concerned(db, since)
+
+
+# What comes between a crawl's pages ---------------------------------------------------------------
+
+
+def _restored_inside_a_crawl(confirmed: list[str]) -> sqlite3.Connection:
+    """u1 is soft-deleted when a crawl reads her groups, restored while it goes on, and verified."""
+    db = database()
+    everybody = [f"u{i}" for i in range(1, 20)]
+    crawl(db, *map(user, everybody), group("g1", *everybody), group("g2", *everybody))
+    round_(db, gone("u1"))
+    begin(db, CRAWL)
+    rest = everybody[1:]
+    stage(db, CRAWL, *map(user, rest), group("g1", *rest), group("g2", *everybody))
+    round_(db, user("u1"))
+    mirror.verify_groups(db, n(db, "u1"), [ObjectId(each) for each in confirmed])
+    return db
+
+
+def test_rule_06_what_was_verified_during_a_crawl_is_not_absent_from_it() -> None:
+    db = _restored_inside_a_crawl(["g1", "g2"])
+    assert mirror.fold_crawl(db, SELECTED, NOW).proof
+    assert above(db, "u1") == {"g1", "g2"}
+
+
+def test_rule_06_what_was_denied_during_a_crawl_does_not_come_back_with_its_pages() -> None:
+    db = _restored_inside_a_crawl(["g1"])
+    mirror.fold_crawl(db, SELECTED, NOW)
+    assert above(db, "u1") == {"g1"}
+
+
+def test_rule_07_a_measure_of_nothing_makes_no_empty_crawl_believable() -> None:
+    db = database()
+    crawl(db, *[user(f"u{i}") for i in range(10)], group("g1", "u1"))
+    set_meta(db, "crawl_counts", "[0,0,0]")
+    assert not crawl(db).proof
+
+
+def test_rule_07_what_is_approved_while_the_next_crawl_is_read_is_measured_whole() -> None:
+    db = database()
+    crawl(db, *_many(100))
+    crawl(db, *_many(100, without=50))
+    begin(db, CRAWL)
+    round_(db, *_many(100, without=50))
+    mirror.approve_sweep(db, int(mirror.get_meta(db, "crawl")), NOW)
+    assert mirror.get_meta(db, "crawl_counts") == "[50,1,50]"
