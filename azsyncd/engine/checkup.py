@@ -9,6 +9,7 @@ from azsyncd.clock import iso
 from azsyncd.engine import lastdays
 from azsyncd.engine.alerts import stage_of
 from azsyncd.engine.doors import recipients
+from azsyncd.engine.planning import Planning
 from azsyncd.engine.reconcile import Reconcile
 from azsyncd.engine.running import Running
 from azsyncd.entra.permissions import examine
@@ -199,9 +200,10 @@ async def _templates(
         return [_line(name, "ok", "templates are tried when Entra has been read once")]
     failures: dict[str, int] = {}
     examples: list[str] = []
+    planning = await running.dry(reconcile.planning.apart)
     for start in range(0, len(numbers), _BATCH):
         batch = numbers[start : start + _BATCH]
-        found = await running.dry(lambda db, b=batch: _failing(db, reconcile, b))  # type: ignore[misc]
+        found = await running.dry(lambda db, b=batch: _failing(db, planning, b))  # type: ignore[misc]
         for who, why in found:
             failures[why] = failures.get(why, 0) + 1
             if len(examples) < _EXAMPLES:
@@ -221,10 +223,7 @@ async def _templates(
     ]
 
 
-def _failing(db: Connection, reconcile: Reconcile, numbers: list[int]) -> list[tuple[str, str]]:
-    planning = reconcile.planning
-    if not planning.ready:
-        planning.learn_groups(db)
+def _failing(db: Connection, planning: Planning, numbers: list[int]) -> list[tuple[str, str]]:
     desk = planning.desk(db)
     failing = []
     for base in facts.bases(db, numbers):

@@ -80,7 +80,8 @@ class Decisions(Office):
                         "narrow the scope in the file instead, or set mode: additions_only",
                     )
                 questions.close_hold(db, hold, "approved", by, reason, now)
-                targets.update(db, int(found.t or 0), first_contact="consented", full_due=1)
+                targets.update(db, int(found.t or 0), first_contact="consented")
+                targets.owe_full(db, int(found.t or 0))
                 return found
             chosen = _chosen_objects(db, hold, only, excepting)
             objects = holds.decide(db, hold, "approved", by, reason, now, chosen)
@@ -122,7 +123,8 @@ class Decisions(Office):
                     raise NotThere(f"there is no rejected hold {what}", "azsyncd holds lists them")
                 released = questions.forget_rejections(db, hold=number, n=None)
                 if hold.kind == holds.FIRST_CONTACT:
-                    targets.update(db, int(hold.t or 0), first_contact="new", full_due=1)
+                    targets.update(db, int(hold.t or 0), first_contact="new")
+                    targets.owe_full(db, int(hold.t or 0))
                     questions.close_hold(db, number, "gone", by, "released", now)
                     return max(1, hold.items)
             else:

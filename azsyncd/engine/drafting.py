@@ -8,11 +8,14 @@ the plan's revision and is planned as a slice before anything else is sent (rule
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from azsyncd.engine.planning import Planning, batched
 from azsyncd.engine.recording import Draft
 from azsyncd.state import facts, mirror, spill
 from azsyncd.state.store import Connection, Store
+
+T = TypeVar("T")
 
 Step = Callable[[str, int, int | None], None]
 """(step, done, total), for progress bars. It may raise, to leave off."""
@@ -40,24 +43,25 @@ class Drafting:
         draft = Draft(self._t, True, revision)
         numbers = await self._store.read(lambda db: facts.every(db, "group"))
         for batch in batched(numbers):
-            await self._store.write(lambda db, b=batch: self._groups(db, draft, b))  # type: ignore[misc]
+            await self._write(lambda db, b=batch: self._groups(db, draft, b))  # type: ignore[misc]
         users = await self._store.read(lambda db: facts.every(db, "user"))
         for batch in batched(users):
-            await self._store.write(lambda db, b=batch: self._claims(db, b))  # type: ignore[misc]
+            await self._write(lambda db, b=batch: self._claims(db, b))  # type: ignore[misc]
             step("planning", 0, len(users))
         await self._claimed(step)  # who wants what is known: whose accounts are these?
         done = 0
         for batch in batched(users):
-            await self._store.write(lambda db, b=batch: self._users(db, draft, b))  # type: ignore[misc]
+            await self._write(lambda db, b=batch: self._users(db, draft, b))  # type: ignore[misc]
             done += len(batch)
             step("planning", done, len(users))
-        await self._store.write(lambda db: self._finish(db, draft))
+        await self._write(lambda db: self._finish(db, draft))
         return draft
 
-    async def since(self, revision: int) -> Draft:
-        """Plan everybody who may be concerned by what happened since."""
-        fresh = await self._learn()
-        return await self._store.write(lambda db: self.slice(db, revision, fresh=fresh))
+    async def since(self, revision: int, *, owed: bool) -> Draft:
+        """Plan everybody who may be concerned by what happened since; and (`owed`) whoever an
+        earlier turn did not finish with."""
+        await self._learn()
+        return await self._write(lambda db: self._slice(db, revision, owed))
 
     async def judge(self, draft: Draft) -> int:
         """Hold what does not fit (rule 36); returns how many changes are held anew."""
@@ -65,12 +69,6 @@ class Drafting:
         return await self._store.write(lambda db: self._planning.judge(db, draft, start))
 
     # In the caller's transaction ------------------------------------------------------------------
-
-    def slice(self, db: Connection, since: int, *, fresh: bool) -> Draft:
-        """The slice since a revision."""
-        draft = Draft(self._t, False, mirror.revision(db))
-        self._planning.draft_slice(db, draft, since, fresh_index=fresh)
-        return draft
 
     def whole(self, db: Connection) -> Draft:
         """Everything in one transaction, judged: for a dry run, which rolls it back."""
@@ -89,11 +87,21 @@ class Drafting:
 
     # ----------------------------------------------------------------------------------------------
 
-    async def _learn(self) -> bool:
-        if self._planning.ready:
-            return False
-        await self._store.write(self._planning.learn_groups)
-        return True
+    async def _learn(self) -> None:
+        if not self._planning.ready:
+            await self._write(self._planning.learn_groups)
+
+    async def _write(self, work: Callable[[Connection], T]) -> T:
+        try:
+            return await self._store.write(work)
+        except BaseException:
+            self._planning.forget()
+            raise
+
+    def _slice(self, db: Connection, since: int, owed: bool) -> Draft:
+        draft = Draft(self._t, False, mirror.revision(db))
+        self._planning.draft_slice(db, draft, since, owed=owed)
+        return draft
 
     def _groups(self, db: Connection, draft: Draft, batch: list[int]) -> None:
         self._planning.draft_groups(db, draft, batch)

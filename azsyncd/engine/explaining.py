@@ -94,9 +94,7 @@ def _identity(user: User | Group, verified: bool = True) -> dict[str, Any]:
 def _user_in(
     db: Connection, base: facts.UserBase, reconcile: Reconcile, about: int | None
 ) -> dict[str, Any]:
-    planning, t = reconcile.planning, reconcile.t
-    if not planning.ready:
-        planning.learn_groups(db)
+    planning, t = reconcile.planning.apart(db), reconcile.t
     desk = planning.desk(db)
     wish = wish_for(base.user, base.groups, desk)
     admins, licences = planning.capabilities.admin_groups, planning.strip_groups
@@ -275,9 +273,7 @@ def _group(db: Connection, n: int, reconciles: list[Reconcile]) -> dict[str, Any
 
 
 def _group_in(db: Connection, n: int, group: Group, reconcile: Reconcile) -> dict[str, Any]:
-    planning = reconcile.planning
-    if not planning.ready:
-        planning.learn_groups(db)
+    planning = reconcile.planning.apart(db)
     plan, verdict, why = planning.judge_group(db, n, group)
     told: dict[str, Any] = {
         "target": reconcile.target.name,

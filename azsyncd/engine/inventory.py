@@ -55,6 +55,7 @@ class Inventory:
         self._number = row.inventory + 1
         count = await self._accounts()
         await self._groups()
+        self._planning.forget()
         await self._store.write(self._planning.learn_groups)
         wanted = await self._store.read(
             lambda db: targets.groups_to_read(

@@ -179,8 +179,7 @@ class EngineOperations(Looks, Rehearsals, Decisions):
             except TargetError as error:
                 told.append({"target": name, "error": str(error)})
                 continue
-            ours = running.signed_in_as()
-            told.append(await suggesting.suggest(running.store, reconcile, ours, tell))
+            told.append(await suggesting.suggest(running, reconcile, tell))
         return told
 
     async def link(

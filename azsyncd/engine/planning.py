@@ -6,12 +6,14 @@ to (`member_of`). Both are brought up to date by the groups that a slice touches
 a group that enters or leaves them joins the slice.
 
 Everything here runs inside a transaction of the caller's (functions of a `Connection`), so
-that a dry run is the same code, rolled back.
+that a dry run is the same code, rolled back. What is remembered is not rolled back with it: a
+question takes a planner `apart`, and who plans for real calls `forget` if the transaction fails.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from copy import copy
 from dataclasses import replace
 from itertools import islice
 
@@ -68,6 +70,7 @@ class Planning:
         self.capabilities = Capabilities()
         self.groups: dict[ObjectId, WantedGroup] = {}
         self.ready = False
+        self._fresh = False  # learnt since the last slice
         self._instance = instance
         self._dialect = dialect
         self._clock = clock
@@ -103,6 +106,19 @@ class Planning:
             let_go=unlinked.reasons(db, self.t),
         )
 
+    def forget(self) -> None:
+        """What is remembered may be ahead of the state: it is learnt anew before it is used."""
+        self.ready = False
+
+    def apart(self, db: Connection) -> Planning:
+        """The same planner for a question: it knows the groups, and what it learns is its own."""
+        twin = copy(self)
+        twin.groups = dict(self.groups)
+        twin._scope = self._scope.apart()
+        if not twin.ready:
+            twin.learn_groups(db)
+        return twin
+
     # Groups ---------------------------------------------------------------------------------------
 
     def learn_groups(self, db: Connection) -> None:
@@ -127,7 +143,7 @@ class Planning:
             plan = self._group_plan(db, n, group, desk)
             if plan.wanted is not None:
                 self.groups[group.id] = plan.wanted
-        self.ready = True
+        self.ready = self._fresh = True
 
     def _claim_group(
         self, db: Connection, n: int, group: Group, desk: Desk
@@ -396,15 +412,20 @@ class Planning:
 
     # Whole plans ----------------------------------------------------------------------------------
 
-    def draft_slice(self, db: Connection, draft: Draft, since: int, *, fresh_index: bool) -> None:
-        """Plan everybody who may be concerned by what happened since a revision."""
+    def draft_slice(self, db: Connection, draft: Draft, since: int, *, owed: bool) -> None:
+        """Plan everybody who may be concerned by what happened since a revision, and (`owed`)
+        whoever an earlier turn planned and did not finish: a group that comes into scope is news
+        only once, and the turn that finds it may end before its members are right."""
         draft.after = spill.last(db)
         now, wall = self._clock.now(), self._clock.wall()
         slice_ = facts_.slice_since(db, self.t, since, now, wall)
+        if owed:
+            slice_ |= facts_.owed(db, self.t)
         heads = self.draft_groups(db, draft, slice_.groups)
-        if fresh_index:
-            # The index was built from the mirror as it is: it cannot tell what a touched group was
-            # before. Whoever is below one of them is looked at.
+        if self._fresh:
+            # What is remembered was learnt from the mirror as it is: it cannot tell what a touched
+            # group was before. Whoever is below one of them is looked at.
+            self._fresh = False
             for n in slice_.groups:
                 heads |= {n, *links.holders(db, self.t, n)}
                 if own.is_number(db, n):
@@ -417,6 +438,7 @@ class Planning:
             self.draft_users(db, draft, batch, desk)
         self.draft_foreign(db, draft, draft.groups)
         self.flush_renames(db, draft)
+        facts_.owe(db, self.t, users | draft.groups)
 
     def flush_renames(self, db: Connection, draft: Draft) -> None:
         """All renames are known now."""

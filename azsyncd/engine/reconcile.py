@@ -276,7 +276,8 @@ class Reconcile:
         if self._mirror_revision() == 0:
             return Report(stopped="no_mirror")
         self._note_lag(row.revision)
-        due = full or row.full_due or row.inventory == 0 or row.policy != self._policy_digest
+        due = bool(full or row.full_due or row.inventory == 0)
+        due = due or row.policy != self._policy_digest
         waits = row.first_contact in ("open", "rejected") and not (consent or full)
         if waits and due and self._contact.fresh:
             self._say_contact(row.first_contact)
@@ -284,12 +285,13 @@ class Reconcile:
         await self.prepare(anew=due)  # a full sync reads everything afresh, abilities too
         if self.policy.mode is not Mode.REPORT:
             await settle_pending(self.target, self.t, self._store, self._clock, self._instance)
+        begun = 0
         if due:
-            await self._store.write(lambda db: targets.update(db, self.t, full_due=1))
+            begun = await self._store.write(lambda db: targets.begin_full(db, self.t))
             await self.take_inventory(tell)
         elif self.state.reached == 0:
             self.state.reached = row.revision
-        return await self._work(row.revision, due, cause, consent, tell)
+        return await self._work(row.revision, begun, cause, consent, tell)
 
     async def carry_out(
         self, chosen: Chosen, *, cause: str, tell: Tell | None = None
@@ -320,17 +322,17 @@ class Reconcile:
 
         def begin(db: Connection) -> None:
             spill.clear(db, self.t)
-            # Whatever of the plan is not sent is owed by nothing but this, should we die.
-            targets.update(db, self.t, full_due=1)
             for n in chosen.numbers(db):
                 waiting.make_due_again(db, self.t, n, now)
 
         await self.prepare(anew=True)
         await settle_pending(self.target, self.t, self._store, self._clock, self._instance)
+        # Whatever of the plan is not sent is owed by nothing but this, should we die.
+        begun = await self._store.write(lambda db: targets.begin_full(db, self.t))
         await self.take_inventory(tell)
         await self._store.write(begin)
         self._drafted.clear()
-        draft = await self._draft(row.revision, True, tell)
+        draft = await self._draft(row.revision, tell, full=True)
         run = await self._store.write(_next_run)
         await self._store.write(lambda db: consents.give_in_part(db, self.t, now))
         await self._store.write(chosen.choose)
@@ -346,7 +348,7 @@ class Reconcile:
         step("writing", 0, total)
         upto = draft.upto
         while (stopped := await apply.send(upto, progress)) is Stopped.NEWER:
-            newer = await self._draft(upto, False, None)
+            newer = await self._draft_newer(upto)
             await self._store.write(chosen.choose)
             upto = newer.upto
         done, failed = apply.tally.done, list(apply.tally.failed)
@@ -354,7 +356,7 @@ class Reconcile:
         if stopped is Stopped.ASKED:
             return Report(done, failed, 0, "asked", run)
         if chosen.others <= 0 and not chosen.moved and not failed:
-            await self._advance(upto, full=True)
+            await self._advance(upto, begun)
         self._well("idle")
         if done:
             log.info("run.completed", target=self.target.name, run=run, **done)
@@ -509,24 +511,26 @@ class Reconcile:
     # Planning and sending -------------------------------------------------------------------------
 
     async def _work(
-        self, since: int, full: bool, cause: str, consent: bool, tell: Tell | None
+        self, since: int, begun: int, cause: str, consent: bool, tell: Tell | None
     ) -> Report:
+        """`begun`: what `begin_full` said, 0 for a slice."""
+        full = begun > 0
         run = await self._store.write(_next_run)
         if full or since < self._mirror_revision():
             self._well("working")
         await self._store.write(lambda db: spill.clear(db, self.t))
         self._drafted.clear()
-        draft = await self._draft(since, full, tell)
+        draft = await self._draft(since, tell, full=full)
         if self.policy.mode is Mode.REPORT:
             await self._store.write(lambda db: spill.hold_all(db, self.t, Withheld.MODE))
-            await self._advance(draft.upto, full=full)
+            await self._advance(draft.upto, begun)
             return Report(run=run, stopped="mode")
         if not await self._may_contact(consent):
             return Report(stopped="first_contact")
         held = await self._judge(draft)
         counts = await self._store.read(lambda db: spill.counts(db, self.t))
         if not counts and not full:
-            await self._advance(draft.upto, full=False)
+            await self._advance(draft.upto, begun)
             return Report(held=held, run=run)
         self._well("working")
         apply = self._apply(run, cause)
@@ -540,13 +544,13 @@ class Reconcile:
         step("writing", 0, total)
         upto = draft.upto
         while (stopped := await apply.send(upto, progress)) is Stopped.NEWER:
-            newer = await self._draft(upto, False, None)
+            newer = await self._draft_newer(upto)
             held += await self._judge(newer)
             upto = newer.upto
         done, failed = apply.tally.done, list(apply.tally.failed)
         if stopped is Stopped.ASKED:
             return Report(done, failed, held, "asked", run)
-        await self._advance(upto, full=full)
+        await self._advance(upto, begun)
         if done:
             log.info("run.completed", target=self.target.name, run=run, **done)
         return Report(done, failed, held, "", run)
@@ -578,11 +582,18 @@ class Reconcile:
             observe=observe,
         )
 
-    async def _draft(self, since: int, full: bool, tell: Tell | None) -> Draft:
+    async def _draft(self, since: int, tell: Tell | None, *, full: bool) -> Draft:
         if full:
             draft = await self._drafting.everything(self._mirror_revision(), self._step(tell))
         else:
-            draft = await self._drafting.since(since)
+            draft = await self._drafting.since(since, owed=True)
+        return self._noted(draft, since)
+
+    async def _draft_newer(self, since: int) -> Draft:
+        """What has come since the plan that is being sent."""
+        return self._noted(await self._drafting.since(since, owed=False), since)
+
+    def _noted(self, draft: Draft, since: int) -> Draft:
         if draft.by_hand:
             log.warning("drift.found", target=self.target.name, **draft.by_hand)
             for kind, number in draft.by_hand.items():
@@ -598,10 +609,6 @@ class Reconcile:
         seen = self._drafted[max(0, place)][1] if self._drafted else None
         since = None if seen is None else self._clock.monotonic() - seen
         self._observe_write(planned.change.kind.value, outcome, since)
-
-    def draft_slice(self, db: Connection, since: int, *, fresh: bool) -> Draft:
-        """Plan the slice since a revision in the caller's transaction."""
-        return self._drafting.slice(db, since, fresh=fresh)
 
     def draft_everything(self, db: Connection) -> Draft:
         """Plan everything in the caller's transaction (for a dry run, which rolls it back)."""
@@ -653,18 +660,20 @@ class Reconcile:
             self.state.detail = "the first contact was rejected: nothing is written"
             self.state.hint = "azsyncd holds lists it; azsyncd release lets it be asked again"
 
-    async def _advance(self, revision: int, *, full: bool) -> None:
-        """Everybody is right, or waits with a reason."""
+    async def _advance(self, revision: int, begun: int) -> None:
+        """Everybody is right, or waits with a reason. `begun`: as for `_work`."""
         now = self._wall.now()
 
         def advance(db: Connection) -> None:
             columns: dict[str, object] = {"revision": revision, "success_at": now}
-            if full:
-                columns |= {"full_due": 0, "policy": self._policy_digest}
+            if begun:
+                targets.end_full(db, self.t, begun)
+                columns["policy"] = self._policy_digest
                 if self.policy.mode is not Mode.REPORT:
                     columns["first_contact"] = "done"
                     holds.close_standing(db, self.t, holds.FIRST_CONTACT, "gone")
             targets.update(db, self.t, **columns)
+            facts.settle(db, self.t)
             holds.prune_spent(db, self.t, self.window_start())
 
         await self._store.write(advance)

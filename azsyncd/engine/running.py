@@ -428,7 +428,7 @@ class Running:
 
         def due(db: Connection) -> None:
             for t in numbers:
-                targets.update(db, t, full_due=1)
+                targets.owe_full(db, t)
 
         await self.store.write(due)
         for reconcile in self.reconciles.values():

@@ -6,6 +6,8 @@ on to the object that it first matched; a linked group is followed by its id whi
 
 from __future__ import annotations
 
+from copy import copy
+
 from azsyncd.model.accounts import fold
 from azsyncd.model.identities import Group, ObjectId
 from azsyncd.plan.expressions import ExpressionFailed, Unread
@@ -31,6 +33,12 @@ class Scoping:
     def forget(self) -> None:
         """All is worked out anew."""
         self._members = {entry.key: set() for entry in self._entries.entries}
+
+    def apart(self) -> Scoping:
+        """The same, which learns for itself."""
+        twin = copy(self)
+        twin._members = {key: set(ids) for key, ids in self._members.items()}
+        return twin
 
     def facts(self, db: Connection) -> ScopeFacts:
         """What the pure planner needs of it."""

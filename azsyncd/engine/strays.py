@@ -29,9 +29,7 @@ def explain(db: Connection, reconciles: list[Reconcile], who: str) -> dict[str, 
 
 
 def _account(db: Connection, reconcile: Reconcile, account: Account) -> dict[str, Any]:
-    planning, name = reconcile.planning, reconcile.target.name
-    if not planning.ready:
-        planning.learn_groups(db)
+    planning, name = reconcile.planning.apart(db), reconcile.target.name
     desk = planning.desk(db)
     protected = desk.protects_user(account.username)
     claims = questions.claimants(db, reconcile.t, account)

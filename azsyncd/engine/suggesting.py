@@ -6,29 +6,31 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from azsyncd.engine.planning import Planning
 from azsyncd.engine.reconcile import Reconcile
+from azsyncd.engine.running import Running
 from azsyncd.model.accounts import fold
 from azsyncd.model.identities import Presence
 from azsyncd.operations import Progress, Tell
 from azsyncd.plan.scope import Verdict
 from azsyncd.plan.suggesting import Candidate, Counting, Suggestion
 from azsyncd.state import facts, questions
-from azsyncd.state.store import Connection, Store
+from azsyncd.state.store import Connection
 
 _BATCH = 500
 
 
-async def suggest(
-    store: Store, reconcile: Reconcile, ours: frozenset[str], tell: Tell | None
-) -> dict[str, Any]:
+async def suggest(running: Running, reconcile: Reconcile, tell: Tell | None) -> dict[str, Any]:
     """{target, identities, accounts, usernames, emails, username, email, adopt, why, lines}."""
     t, name = reconcile.t, reconcile.target.name
+    store, ours = running.store, running.signed_in_as()
     accounts = await store.read(lambda db: questions.all_accounts(db, t))
     counting = Counting(each for each in accounts if fold(each.username) not in ours)
     numbers = await store.read(lambda db: facts.every(db, "user"))
+    planning = await running.dry(reconcile.planning.apart)
     for start in range(0, len(numbers), _BATCH):
         batch = numbers[start : start + _BATCH]
-        await store.write(lambda db, b=batch: _count(db, reconcile, b, counting))  # type: ignore[misc]
+        await running.dry(lambda db, b=batch: _count(db, planning, b, counting))  # type: ignore[misc]
         if tell is not None:
             step = f"{name}: comparing"
             tell(Progress(step=step, done=start + len(batch), total=len(numbers)))
@@ -36,10 +38,7 @@ async def suggest(
     return _told(name, counting.suggestion())
 
 
-def _count(db: Connection, reconcile: Reconcile, batch: list[int], counting: Counting) -> None:
-    planning = reconcile.planning
-    if not planning.ready:
-        planning.learn_groups(db)
+def _count(db: Connection, planning: Planning, batch: list[int], counting: Counting) -> None:
     desk = planning.desk(db)
     for base in facts.bases(db, batch):
         user = base.user

@@ -37,7 +37,7 @@ def named(db: sqlite3.Connection, name: str) -> targets.TargetRow | None:
     return next((row for row in targets.all_targets(db) if row.name == name), None)
 
 
-_OF_TARGET = ("claim", "scope_match", "waiting", "drift", "spent", "planned", "unlinked")
+_OF_TARGET = ("claim", "scope_match", "waiting", "owed", "drift", "spent", "planned", "unlinked")
 
 
 def give_up(db: sqlite3.Connection, t: int) -> None:
@@ -55,12 +55,12 @@ def give_up(db: sqlite3.Connection, t: int) -> None:
         t,
         fingerprint=None,
         policy="",
-        full_due=1,
         inventory=0,
         inventory_at=None,
         first_contact="new",
         success_at=None,
     )
+    targets.owe_full(db, t)
 
 
 def detach(db: sqlite3.Connection, t: int) -> None:
@@ -73,7 +73,8 @@ def rebind(db: sqlite3.Connection, t: int, *, moved: bool) -> None:
     """The next installation that answers under this name is the one. `moved`: it is the same one
     at another address, so what is known of it stays, and is compared with what stands there."""
     if moved:
-        targets.update(db, t, fingerprint=None, full_due=1)
+        targets.update(db, t, fingerprint=None)
+        targets.owe_full(db, t)
     else:
         give_up(db, t)
 

@@ -31,6 +31,9 @@ class Slice:
     users: frozenset[int]
     groups: frozenset[int]
 
+    def __or__(self, other: Slice) -> Slice:
+        return Slice(self.users | other.users, self.groups | other.groups)
+
 
 # Who --------------------------------------------------------------------------------------------
 
@@ -51,6 +54,27 @@ def slice_since(
     found |= {row["n"] for row in rows if row["kind"] == "user"}
     due_groups = {row["n"] for row in rows if row["kind"] != "user"}
     return Slice(frozenset(found), frozenset(groups) | due_groups)
+
+
+def owed(db: sqlite3.Connection, t: int) -> Slice:
+    """Whoever was planned in a turn that ended early."""
+    rows = db.execute(
+        "SELECT w.n, o.kind FROM owed w JOIN object o ON o.n = w.n WHERE w.t = ?", (t,)
+    ).fetchall()
+    return Slice(
+        frozenset(row["n"] for row in rows if row["kind"] == "user"),
+        frozenset(row["n"] for row in rows if row["kind"] != "user"),
+    )
+
+
+def owe(db: sqlite3.Connection, t: int, numbers: Iterable[int]) -> None:
+    """These are planned: until `settle`, the first slice of each turn is to have them."""
+    db.executemany("INSERT OR IGNORE INTO owed VALUES (?, ?)", ((t, n) for n in numbers))
+
+
+def settle(db: sqlite3.Connection, t: int) -> None:
+    """Everybody is right, or waits with a reason."""
+    db.execute("DELETE FROM owed WHERE t = ?", (t,))
 
 
 def next_due(db: sqlite3.Connection, t: int) -> float | None:

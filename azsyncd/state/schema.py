@@ -104,7 +104,7 @@ CREATE TABLE target (
     fingerprint   TEXT,
     revision      INTEGER NOT NULL DEFAULT 0,  -- of the mirror, that it has reached
     policy        TEXT NOT NULL DEFAULT '',    -- digest of the settings that it was planned with
-    full_due      INTEGER NOT NULL DEFAULT 1,
+    full_due      INTEGER NOT NULL DEFAULT 1,  -- how often a full plan was asked for since the last
     inventory     INTEGER NOT NULL DEFAULT 0,  -- number of the last complete inventory
     inventory_at  REAL,
     first_contact TEXT NOT NULL DEFAULT 'new', -- new, open, done
@@ -266,6 +266,14 @@ CREATE TABLE waiting (
 ) WITHOUT ROWID;
 CREATE INDEX waiting_retry ON waiting (t, retry_at) WHERE retry_at IS NOT NULL;
 CREATE INDEX waiting_group ON waiting (t, gn) WHERE gn != 0;
+
+-- Whoever is in a slice until all of it is right or waits with a reason (rule 29): most are in it
+-- because of somebody else's change, or of a wait that is over, which the next slice does not see.
+CREATE TABLE owed (
+    t INTEGER NOT NULL,
+    n INTEGER NOT NULL,
+    PRIMARY KEY (t, n)
+) WITHOUT ROWID;
 
 -- What differs in a product although we did not make it so, and is not put right yet (rule 22).
 CREATE TABLE drift (

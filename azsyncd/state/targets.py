@@ -25,7 +25,7 @@ class TargetRow:
     fingerprint: str | None
     revision: int
     policy: str
-    full_due: bool
+    full_due: int
     inventory: int
     inventory_at: float | None
     first_contact: str
@@ -41,7 +41,7 @@ def _row(row: sqlite3.Row) -> TargetRow:
         row["fingerprint"],
         row["revision"],
         row["policy"],
-        bool(row["full_due"]),
+        row["full_due"],
         row["inventory"],
         row["inventory_at"],
         row["first_contact"],
@@ -77,9 +77,25 @@ def update(db: sqlite3.Connection, t: int, **columns: Any) -> None:
     db.execute(f"UPDATE target SET {names} WHERE t = :t", {**columns, "t": t})
 
 
+def owe_full(db: sqlite3.Connection, t: int) -> None:
+    """A target is looked at as a whole, next time; also if it is being looked at right now."""
+    db.execute("UPDATE target SET full_due = full_due + 1 WHERE t = ?", (t,))
+
+
 def all_due(db: sqlite3.Connection) -> None:
-    """Every target is looked at as a whole, next time."""
-    db.execute("UPDATE target SET full_due = 1")
+    """The same for every target."""
+    db.execute("UPDATE target SET full_due = full_due + 1")
+
+
+def begin_full(db: sqlite3.Connection, t: int) -> int:
+    """A full look begins, and is owed until it is done: returns what `end_full` is to be told."""
+    sql = "UPDATE target SET full_due = max(1, full_due) WHERE t = ? RETURNING full_due"
+    return int(db.execute(sql, (t,)).fetchone()[0])
+
+
+def end_full(db: sqlite3.Connection, t: int, begun: int) -> None:
+    """A full look is done. What was asked for after it had begun stays due."""
+    db.execute("UPDATE target SET full_due = max(0, full_due - ?) WHERE t = ?", (begun, t))
 
 
 # What stands there ------------------------------------------------------------------------------

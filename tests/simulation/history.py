@@ -326,7 +326,7 @@ class History:
                 if hold.kind == holds.FIRST_CONTACT and hold.t is not None:
                     targets.update(db, hold.t, first_contact="consented")
             for target in world.targets.values():
-                targets.update(db, target.t, full_due=1)
+                targets.owe_full(db, target.t)
                 waiting.make_all_due(db, target.t, world.clock.now(), "licence")
 
         await world.store.write(ask)

@@ -171,7 +171,7 @@ def test_rule_38_an_approval_is_for_a_day(world: World) -> None:
     world.pull.owe_crawl("full")
     for target in world.targets.values():
         world.loop.run_until_complete(
-            world.store.write(lambda db, t=target.t: targets.update(db, t, full_due=1))
+            world.store.write(lambda db, t=target.t: targets.owe_full(db, t))
         )
         target.bell.ring("operator")
     live(world)

@@ -1,0 +1,70 @@
+"""What the planner remembers between slices, and when it must not be believed."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from azsyncd.engine import planning
+from azsyncd.errors import StateError
+from azsyncd.model.identities import MemberKind, MemberSeen, ObjectId, Seen
+from azsyncd.plan.policy import Entry, GroupScope, Policy, Scope, UserScope
+from azsyncd.state.store import Connection
+
+from .office import opened
+
+STAFF = Policy(
+    scope=Scope(
+        users=UserScope(members_of=(Entry(name="staff*"),)),
+        groups=GroupScope(include=(Entry(name="atl-*"),)),
+    )
+)
+
+
+def person(id_: str) -> Seen:
+    name = f"{id_}@x.org"
+    shown = {"userPrincipalName": name, "mail": name, "displayName": id_, "accountEnabled": True}
+    return Seen(ObjectId(id_), shown)
+
+
+def group(id_: str, name: str, *members: str) -> Seen:
+    shown = {"displayName": name, "securityEnabled": True, "groupTypes": [], "mailEnabled": False}
+    inside = tuple(MemberSeen(ObjectId(each), MemberKind.USER) for each in members)
+    return Seen(ObjectId(id_), shown, members=inside)
+
+
+async def test_what_a_failed_slice_has_learnt_is_learnt_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The transaction is taken back, but not what the planner remembers of it."""
+    async with opened(tmp_path) as office:
+        product = await office.open("jira", STAFF)
+        everybody = [person("u1"), person("u2")]
+        await office.crawl(*everybody, group("g1", "staff", "u1"), group("g2", "sales", "u2"))
+        await office.turn("jira")
+        await office.crawl(group("g2", "staff-sales"), whole=False)
+
+        def full_disk(db: Connection, t: int, numbers: object) -> None:
+            raise sqlite3.OperationalError("database or disk is full")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(planning.facts_, "owe", full_disk)
+            with pytest.raises(StateError, match="full"):
+                await office.turn("jira")
+        await office.turn("jira")
+        assert {each.username for each in product.held.values()} == {"u1@x.org", "u2@x.org"}
+
+
+async def test_what_is_learnt_between_two_slices_hides_no_change(tmp_path: Path) -> None:
+    """A look at the product, for a question, learns the groups as they are by then."""
+    async with opened(tmp_path) as office:
+        product = await office.open("jira", STAFF)
+        everybody = [person("u1"), person("u2")]
+        await office.crawl(*everybody, group("g1", "staff", "u1"), group("g2", "sales", "u2"))
+        await office.turn("jira")
+        await office.crawl(group("g2", "staff-sales"), whole=False)
+        await office.reconciles["jira"].look(anew=True)
+        await office.turn("jira")
+        assert {each.username for each in product.held.values()} == {"u1@x.org", "u2@x.org"}
