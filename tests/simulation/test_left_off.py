@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,41 @@ def test_a_question_leaves_the_planner_as_it_was(make: Make) -> None:
     asked = read(world, lambda db: explaining.explain(db, [reconcile], "u0@fabrikam.example", None))
     assert asked["targets"]
     assert not reconcile.planning.ready
+
+
+def test_a_target_gets_on_while_a_restored_user_is_verified(make: Make) -> None:
+    """The database knows a revision that nobody was told of yet: no reason to plan for ever."""
+    world = make()
+    ids = people(world, "u0", "u1", "u2")
+    world.tenant.add_group("staff", members=ids)
+    world.watch.entra_changed()
+    live(world)
+    world.tenant.delete(ids[0])
+    world.watch.entra_changed()
+    live(world)
+    reconcile = world.targets["plain"]
+    drafts, real = [], reconcile._draft_newer
+
+    async def draft(*given: Any) -> Any:
+        drafts.append(given)
+        assert len(drafts) < 100, "it spins"
+        return await real(*given)
+
+    reconcile._draft_newer = draft  # type: ignore[method-assign]
+    before_graph = world.before_graph
+
+    async def slow(url: str) -> None:
+        if "memberOf" in url:
+            reconcile.bell.ring("operator")
+            await asyncio.sleep(600)
+        await before_graph(url)
+
+    world.before_graph = slow  # type: ignore[method-assign]
+    world.tenant.restore(ids[0])
+    world.tenant.update(ids[1], accountEnabled=False)
+    world.watch.entra_changed()
+    live(world, 300.0)
+    assert "u1" not in active(world)
 
 
 def test_a_full_plan_that_is_asked_for_during_one_is_made(make: Make) -> None:
