@@ -89,6 +89,7 @@ class Daemon:
         self._signals = 0
         self._reloading = asyncio.Lock()
         self._reload_rung = False
+        self._answering = False
         self._last_reload_ok = True
         self._loaded_at = clock.now()
         self._pending: Loaded | None = None
@@ -197,13 +198,17 @@ class Daemon:
     def _hup(self) -> None:
         """Many of them in a row are one more."""
         self._reload_rung = True
-        if self._running is not None and not self._reloading.locked():
+        if self._running is not None and not self._answering:
+            self._answering = True
             self._task(self._answer_hups(), "reload")
 
     async def _answer_hups(self) -> None:
-        while self._reload_rung:
-            self._reload_rung = False
-            await self.reload(False, "SIGHUP", rehearse=False)
+        try:
+            while self._reload_rung:
+                self._reload_rung = False
+                await self.reload(False, "SIGHUP", rehearse=False)
+        finally:
+            self._answering = False
 
     def _task(self, work: Any, name: str) -> None:
         task = asyncio.create_task(work, name=name)
@@ -219,6 +224,13 @@ class Daemon:
 
     async def reload(self, dry_run: bool, by: str, *, rehearse: bool = True) -> dict[str, Any]:
         """Read the file again: {outcome: reloaded | unchanged | pending | rejected | valid, …}."""
+        # Whoever asks may go away, with the admin socket that the new file moves for one.
+        work = asyncio.create_task(self._reload_alone(dry_run, by, rehearse), name="reload")
+        self._tasks.add(work)
+        work.add_done_callback(self._tasks.discard)
+        return await asyncio.shield(work)
+
+    async def _reload_alone(self, dry_run: bool, by: str, rehearse: bool) -> dict[str, Any]:
         async with self._reloading:
             if not dry_run:
                 systemd.reloading("reading the configuration")
@@ -303,15 +315,19 @@ class Daemon:
         except BaseException:
             await new.close()
             raise
-        await old.stop()
-        self._running = new
-        self._pending = None
-        for name in set(old.reconciles) - set(new.reconciles):
-            self._metrics.forget_target(name)
-        self._configure_logs(loaded.config)
-        await new.note_configuration(by)
-        new.start()
-        await new.remember_config()
+        try:
+            await old.stop()
+            self._running = new
+            self._pending = None
+            for name in set(old.reconciles) - set(new.reconciles):
+                self._metrics.forget_target(name)
+            self._configure_logs(loaded.config)
+            await new.note_configuration(by)
+            new.start()
+            await new.remember_config()
+        except Exception as error:  # nobody works any more: systemd is to start us again
+            self._fatal(error)
+            raise
         self._loaded_at = self._clock.now()
         self._last_reload_ok = True
         self._metrics.config_last_reload_successful.set(1)
@@ -334,6 +350,11 @@ class Daemon:
             except ConfigError as error:
                 self._pending = None
                 self._rejected([str(each) for each in error.problems], error.hint, False)
+            except StateError:
+                raise
+            except AzsyncdError as error:
+                self._pending = None
+                self._rejected([error.message], error.hint, False)
 
     # Listeners ----------------------------------------------------------------------------------
 
