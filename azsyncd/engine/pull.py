@@ -49,6 +49,10 @@ LINK_AGE = 6 * 86400.0
 DEAD_AFTER = 5
 """A page, or the pages behind one deltaLink, that fail so often in a row are dead (rule 4)."""
 
+STUCK_AFTER = 12
+"""A deltaLink whose first page fails so often in a row (for half an hour) is tried beside a crawl:
+if that gets on, the link is dead, and if it does not, Entra is down."""
+
 HIDDEN_SECONDS = 3600.0
 """Between two crawls that are owed because objects came without a word."""
 
@@ -224,7 +228,12 @@ class Pull:
             self.bell.ring("repeat")
         if self.bell.rung or now >= self._next_poll():
             reasons, first = self.bell.answer()
-            await self._round("+".join(sorted(reasons)) or "poll", first)
+            try:
+                await self._round("+".join(sorted(reasons)) or "poll", first)
+            except CredentialRefused:
+                raise
+            except SourceError as error:
+                await self._beside(error)
         elif self._crawl_owed or self.state.crawling:
             await self._crawl_step()
         else:
@@ -293,6 +302,24 @@ class Pull:
         self._closed_rounds += 1
         self._mind_hidden(closed.hidden)
         await self._after(closed, trigger, began, seen_at)
+
+    async def _beside(self, error: SourceError) -> None:
+        """A round fails: a crawl goes on all the same if this link seems to be stuck, for it is
+        what brings another one. Raises `error` otherwise, and if the crawl fails too."""
+        owed, failures = self._crawl_owed or self.state.crawling, self._stuck()
+        if failures < (DEAD_AFTER if owed else STUCK_AFTER):
+            raise error
+        try:
+            await self._crawl_step()
+        except SourceError:
+            if not owed:  # nothing is wrong with the link
+                await self._store.write(lambda db: staging.abandon(db, CRAWL))
+                self.state.crawling = False
+            raise
+
+    def _stuck(self) -> int:
+        """How often in a row a deltaLink has failed."""
+        return max(self.state.page_failures.get(_key(ROUND, feed), 0) for feed in FEEDS)
 
     def _mind_hidden(self, hidden: int) -> None:
         """A permission was missing while this round was read: what it should have said is lost to
@@ -368,7 +395,7 @@ class Pull:
     async def _fetch(self, pass_: str, cursor: staging.Cursor, url: str) -> Page:
         """One page; a page that keeps failing is dead (rule 4)."""
         first = cursor.pages == 0
-        key = f"{pass_}:{cursor.feed}"
+        key = _key(pass_, cursor.feed)
         source = self._next[0] if self._next and pass_ == CRAWL else self._source
         try:
             page = await source.page(cursor.feed, url, low_priority=pass_ == CRAWL)
@@ -428,8 +455,16 @@ class Pull:
         """The old links once more, then the comparison, then the switch (rule 3)."""
         began = self._clock.monotonic()
         if self._usable(await self._store.read(staging.links)):
-            await self._round("crawl")
+            try:
+                await self._round("crawl")
+            except CredentialRefused:
+                raise
+            except SourceError as error:
+                if self._stuck() < DEAD_AFTER:
+                    raise
+                await self._start_over(error)  # the crawl's own links bring what is newer
         self._crawl_owed = False
+        self.state.page_failures.clear()
         selected = self._next[1] if self._next else self._selected
 
         def close(db: Connection) -> mirror.Closed:
@@ -470,6 +505,10 @@ class Pull:
 
 def _verified(db: Connection, n: int, groups: list[ObjectId]) -> None:
     mirror.verify_groups(db, n, groups)
+
+
+def _key(pass_: str, feed: str) -> str:
+    return f"{pass_}:{feed}"
 
 
 def _users(closed: mirror.Closed) -> int:

@@ -12,6 +12,7 @@ from azsyncd.engine.pull import Pull
 from azsyncd.errors import PageExpired, SourceUnavailable
 from azsyncd.model.identities import MemberKind, MemberSeen, ObjectId, Page, Seen
 from azsyncd.sandbox.clock import FakeClock
+from azsyncd.state import staging
 from azsyncd.state.store import Store, open_store
 
 JO = ObjectId("11111111-0000-0000-0000-000000000001")
@@ -26,6 +27,7 @@ class Source:
         self.asked: list[str] = []
         self.down = False
         self.dead_pages = 0
+        self.stuck: set[str] = set()
         self.items: dict[str, tuple[Seen, ...]] = {
             "users": (Seen(JO, {"userPrincipalName": "jo@x.example", "displayName": "Jo"}),),
             "groups": (
@@ -41,7 +43,7 @@ class Source:
 
     async def page(self, feed: str, url: str, *, low_priority: bool = False) -> Page:
         self.asked.append(url)
-        if self.down:
+        if self.down or url in self.stuck:
             raise SourceUnavailable("Graph is down")
         if self.dead_pages:
             self.dead_pages -= 1
@@ -146,3 +148,53 @@ async def test_rule_4_a_command_reads_again_after_a_dead_page(store: Store, craw
     with pytest.raises(SourceUnavailable, match="dead"):
         await pull.once(crawl=crawl)
     assert source.dead_pages > 980
+
+
+@pytest.mark.parametrize("owed", [True, False])
+async def test_rule_4_a_delta_link_that_fails_for_ever_does_not_keep_a_crawl_from_it(
+    store: Store, owed: bool
+) -> None:
+    source, clock = Source(), FakeClock()
+    pull = pull_from(source, store, clock)
+    await pull.once(crawl=False)
+    links = await store.read(staging.links)
+    source.stuck = {links["groups"].delta_link}
+    source.items["users"] = (Seen(JO, {"userPrincipalName": "jo@y.example", "displayName": "Jo"}),)
+    if owed:
+        pull.owe_crawl("full")
+    task = asyncio.create_task(pull.run())
+    async with asyncio.timeout(20):
+        while pull.crawls < 2:
+            await asyncio.sleep(0.001)
+        while pull.state.state != "idle":
+            await asyncio.sleep(0.001)
+    links = await store.read(staging.links)
+    assert links["groups"].delta_link not in source.stuck
+    rounds = pull.rounds
+    pull.ring("operator")
+    async with asyncio.timeout(20):
+        while pull.rounds == rounds:
+            await asyncio.sleep(0.001)
+    assert pull.crawls == 2
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_long_outage_is_no_reason_to_read_everything_again(store: Store) -> None:
+    source, clock = Source(), FakeClock()
+    pull = pull_from(source, store, clock)
+    await pull.once(crawl=False)
+    source.down = True
+    task = asyncio.create_task(pull.run())
+    async with asyncio.timeout(20):
+        while "users/first" not in source.asked[3:]:
+            await asyncio.sleep(0.001)
+    rounds = pull.rounds
+    source.down = False
+    async with asyncio.timeout(20):
+        while pull.rounds < rounds + 2:
+            await asyncio.sleep(0.001)
+    assert pull.crawls == 1
+    assert not await store.read(lambda db: staging.cursors(db, staging.CRAWL))
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
