@@ -5,17 +5,21 @@ target.first_contact:  new ─► open (a hold with the counts) ─► consented
                         └──────── nothing stands there that would change ─────┘
                               └─► rejected ─► (release) new
 `consented` lasts until the whole plan is written, across crashes: all of it was agreed to, and
-spends no allowance.
+spends no allowance. If more would be taken away by then than was agreed to, nobody has seen that:
+it is under the guard like everything else.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import structlog
 
 from azsyncd.clock import Clock
 from azsyncd.model.changes import Kind, Withheld
+from azsyncd.plan.guard import DESTRUCTIVE
 from azsyncd.plan.order import is_step
-from azsyncd.state import holds, links, spill, targets
+from azsyncd.state import codec, holds, links, spill, targets
 from azsyncd.state.store import Connection
 
 log = structlog.get_logger()
@@ -42,9 +46,16 @@ def meets(db: Connection, t: int) -> bool:
 
 def give(db: Connection, t: int, now: float) -> None:
     """Everything of this plan was seen and agreed to: it spends no allowance."""
-    spill.free_all(db, t)
+    counts, agreed = spill.counts(db, t), targets.get(db, t).agreed
+    agreed = counts if agreed is None else agreed
+    spill.free_all(db, t, {k for k in DESTRUCTIVE if counts.get(k, 0) > agreed.get(k, 0)})
     holds.close_standing(db, t, holds.FIRST_CONTACT, "approved", now)
-    targets.update(db, t, first_contact="consented")
+    agree(db, t, agreed)
+
+
+def agree(db: Connection, t: int, counts: Mapping[str, int]) -> None:
+    """A person has seen a plan of so many changes of each kind."""
+    targets.update(db, t, first_contact="consented", agreed=codec.dump(dict(counts)))
 
 
 def give_in_part(db: Connection, t: int, now: float) -> None:
@@ -52,7 +63,7 @@ def give_in_part(db: Connection, t: int, now: float) -> None:
     it is under the guard from now on, like everything that comes later."""
     if targets.get(db, t).first_contact != "done":
         holds.close_standing(db, t, holds.FIRST_CONTACT, "approved", now)
-        targets.update(db, t, first_contact="done")
+        targets.update(db, t, first_contact="done", agreed=None)
 
 
 def ask(db: Connection, t: int, now: float) -> None:

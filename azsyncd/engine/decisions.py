@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from azsyncd.clock import iso
+from azsyncd.engine import consent as consents
 from azsyncd.engine.figures import hold_item_rows, hold_row
 from azsyncd.engine.office import NotThere, Office
 from azsyncd.errors import AzsyncdError
@@ -80,7 +81,7 @@ class Decisions(Office):
                         "narrow the scope in the file instead, or set mode: additions_only",
                     )
                 questions.close_hold(db, hold, "approved", by, reason, now)
-                targets.update(db, int(found.t or 0), first_contact="consented")
+                consents.agree(db, int(found.t or 0), found.payload.get("counts") or {})
                 targets.owe_full(db, int(found.t or 0))
                 return found
             chosen = _chosen_objects(db, hold, only, excepting)
@@ -123,7 +124,7 @@ class Decisions(Office):
                     raise NotThere(f"there is no rejected hold {what}", "azsyncd holds lists them")
                 released = questions.forget_rejections(db, hold=number, n=None)
                 if hold.kind == holds.FIRST_CONTACT:
-                    targets.update(db, int(hold.t or 0), first_contact="new")
+                    targets.update(db, int(hold.t or 0), first_contact="new", agreed=None)
                     targets.owe_full(db, int(hold.t or 0))
                     questions.close_hold(db, number, "gone", by, "released", now)
                     return max(1, hold.items)

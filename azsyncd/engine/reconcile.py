@@ -670,7 +670,7 @@ class Reconcile:
                 targets.end_full(db, self.t, begun)
                 columns["policy"] = self._policy_digest
                 if self.policy.mode is not Mode.REPORT:
-                    columns["first_contact"] = "done"
+                    columns |= {"first_contact": "done", "agreed": None}
                     holds.close_standing(db, self.t, holds.FIRST_CONTACT, "gone")
             targets.update(db, self.t, **columns)
             facts.settle(db, self.t)

@@ -58,6 +58,7 @@ def give_up(db: sqlite3.Connection, t: int) -> None:
         inventory=0,
         inventory_at=None,
         first_contact="new",
+        agreed=None,
         success_at=None,
     )
     targets.owe_full(db, t)

@@ -107,7 +107,8 @@ CREATE TABLE target (
     full_due      INTEGER NOT NULL DEFAULT 1,  -- how often a full plan was asked for since the last
     inventory     INTEGER NOT NULL DEFAULT 0,  -- number of the last complete inventory
     inventory_at  REAL,
-    first_contact TEXT NOT NULL DEFAULT 'new', -- new, open, done
+    first_contact TEXT NOT NULL DEFAULT 'new', -- new, open, rejected, consented, done
+    agreed        TEXT,                        -- to how many changes of each kind, while consented
     success_at    REAL,
     paused        TEXT,
     detached      INTEGER NOT NULL DEFAULT 0,  -- given up: kept for the journal alone

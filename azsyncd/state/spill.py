@@ -185,9 +185,13 @@ def renames(db: sqlite3.Connection, t: int) -> list[Planned]:
     return [_planned(row) for row in found]
 
 
-def free_all(db: sqlite3.Connection, t: int) -> None:
-    """A person agreed to all that would be sent: it spends no allowance."""
-    db.execute("UPDATE planned SET free = 1 WHERE t = ? AND held IS NULL", (t,))
+def free_all(db: sqlite3.Connection, t: int, but: Iterable[str] = ()) -> None:
+    """A person agreed to all that would be sent, `but` for some kinds: it spends no allowance."""
+    db.execute(
+        "UPDATE planned SET free = 1 WHERE t = ? AND held IS NULL"
+        " AND change NOT IN (SELECT value FROM json_each(?))",
+        (t, codec.dump(sorted(but))),
+    )
 
 
 def hold_steps(db: sqlite3.Connection, t: int, numbers: Iterable[int], reason: str) -> None:

@@ -29,6 +29,7 @@ class TargetRow:
     inventory: int
     inventory_at: float | None
     first_contact: str
+    agreed: dict[str, int] | None
     success_at: float | None
     paused: dict[str, Any] | None
 
@@ -45,6 +46,7 @@ def _row(row: sqlite3.Row) -> TargetRow:
         row["inventory"],
         row["inventory_at"],
         row["first_contact"],
+        codec.load(row["agreed"]) if row["agreed"] else None,
         row["success_at"],
         codec.load(row["paused"]) if row["paused"] else None,
     )

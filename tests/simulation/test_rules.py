@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from azsyncd.engine import consent
 from azsyncd.model.accounts import Account
 from azsyncd.plan.policy import Budget, GuardRules, Mode, Policy
 from azsyncd.state import holds, links, targets, waiting
@@ -258,6 +261,35 @@ def test_rule_26_a_consent_outlasts_a_crash(make: Make) -> None:
     world.bury()
     live(world, 300.0)
     assert differences(world) == []  # eight changed addresses, and no allowance for any
+
+
+@pytest.mark.parametrize("seen", ["in its hold", "before a crash"])
+def test_rule_26_what_nobody_saw_is_not_consented_to(make: Make, seen: str) -> None:
+    """An accident in Entra between the consent and the end of the first sync."""
+    world = make(guard=GuardRules(disable=Budget(count=2)))
+    world.products = {"plain": world.products["plain"]}
+    for number in range(8):
+        foreign(world, "plain", f"u{number}@fabrikam.example")
+    live(world)
+    (hold,) = read(world, holds.listed)
+    t = world.targets["plain"].t
+    write(world, lambda db: consent.agree(db, t, hold.payload["counts"]))
+    if seen == "before a crash":
+        world.targets["plain"].bell.ring("operator")
+        world.loop.crash_in(80)
+        with pytest.raises(RuntimeError, match="stopped before"):
+            live(world)
+        world.bury()
+        with closing(sqlite3.connect(world.path)) as db:
+            found = db.execute("SELECT first_contact FROM target WHERE t = ?", (t,)).fetchone()
+        assert found == ("consented",)
+    for person in list(world.tenant.users())[:6]:
+        world.tenant.update(person.id, accountEnabled=False)
+    world.watch.entra_changed()
+    live(world, 300.0)
+    opened = {each.kind: each.items for each in read(world, holds.listed)}
+    assert opened == {"disable": 6}
+    assert sum(each.active is not False for each in world.products["plain"].held.values()) == 8
 
 
 # Modes ----------------------------------------------------------------------------------------
