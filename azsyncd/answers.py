@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 
@@ -101,8 +102,27 @@ _SECRETS = (
 )
 
 
+_MARK = "***"
+_SHORTEST_SECRET = 6
+_hidden: set[str] = set()
+
+
+def hide(secret: str) -> None:
+    """Never show this value again, wherever it turns up. Called when a secret is opened; shorter
+    ones than six characters would hide half of every text."""
+    if len(secret) >= _SHORTEST_SECRET:
+        _hidden.update((secret, quote(secret, safe="")))
+
+
+def forget_hidden() -> None:
+    """For tests, which open secrets by the hundred."""
+    _hidden.clear()
+
+
 def redact(text: str) -> str:
-    """The text without what looks like a token, password or key."""
+    """The text without known secrets, and without what looks like a token, password or key."""
+    for secret in sorted(_hidden, key=len, reverse=True):  # one may begin with another
+        text = text.replace(secret, _MARK)
     text = _SECRETS[0].sub("***", text)
     text = _SECRETS[1].sub("***", text)
     return _SECRETS[2].sub(r"\1***", text)

@@ -38,8 +38,6 @@ _SECRET_KEY = re.compile(
 _URL_LOGIN = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^/\s@\"']+@")
 _QUERY = re.compile(r"(?i)([?&](?:\$?skiptoken|\$?deltatoken|sig|code|key)=)[^&\s\"']+")
 _MARK = "***"
-_SHORTEST_SECRET = 6
-_hidden: set[str] = set()
 _chain: list[Any] = []
 
 
@@ -91,17 +89,8 @@ def configure(
     logging.captureWarnings(True)
 
 
-def hide(secret: str) -> None:
-    """Never print this value again, wherever it turns up. Called when a secret is opened."""
-    if len(secret) >= _SHORTEST_SECRET:
-        _hidden.add(secret)
-
-
 def redacted(text: str) -> str:
     """The text without credentials: known ones, and whatever looks like one."""
-    for secret in _hidden:
-        if secret in text:
-            text = text.replace(secret, _MARK)
     text = _URL_LOGIN.sub(rf"\1{_MARK}@", text)
     text = _QUERY.sub(rf"\1{_MARK}", text)
     return redact(text)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from azsyncd import logs
+from azsyncd import answers
 
 
 @pytest.fixture(autouse=True)
@@ -21,4 +21,4 @@ def _logs_as_they_were() -> Iterator[None]:
     logging.captureWarnings(False)
     logging.root.handlers[:] = handlers
     logging.root.setLevel(level)
-    logs._hidden.clear()
+    answers.forget_hidden()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 
+from azsyncd.answers import hide
 from azsyncd.config import Config, Secret
 from azsyncd.entra.credentials import (
     Certificate,
@@ -14,7 +15,6 @@ from azsyncd.entra.credentials import (
     ManagedIdentity,
 )
 from azsyncd.errors import ConfigError, CredentialRefused, Problem
-from azsyncd.logs import hide
 
 
 def midnight(day: date | None) -> float | None:

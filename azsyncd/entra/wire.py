@@ -16,6 +16,7 @@ from typing import Any
 
 import orjson
 
+from azsyncd.answers import redact
 from azsyncd.clock import iso
 from azsyncd.errors import SourceError
 from azsyncd.model.identities import MemberKind, MemberSeen, ObjectId, Page, Seen
@@ -113,7 +114,7 @@ def message_of(body: Any) -> str:
     """Graph's own words, for people."""
     for node in _errors(body):
         if isinstance(node.get("message"), str) and node["message"]:
-            return " ".join(node["message"].split())[:256]
+            return redact(" ".join(node["message"].split()))[:256]
     return ""
 
 

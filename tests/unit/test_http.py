@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from azsyncd.answers import HttpUnavailable, redact
+from azsyncd.answers import HttpUnavailable, Response, hide, redact
+from azsyncd.entra.wire import message_of
 from azsyncd.http import ForeignUrl, Limits, NotJson, Peer
 from azsyncd.pace import backoff, retry_after
 from azsyncd.sandbox.clock import FakeClock
@@ -260,6 +261,16 @@ async def test_a_page_instead_of_json_is_told_in_one_line(peer: Peer, server: Se
 def test_i10_errors_carry_no_secrets(text: str, gone: str) -> None:
     """Bodies are redacted before they enter an error."""
     assert gone not in redact(text)
+
+
+def test_i10_a_known_secret_is_gone_from_an_error_however_it_is_worded() -> None:
+    """Errors go into the journal, commands and alerts, which the log's filter never sees."""
+    hide("correct horse battery")
+    body = b"<p>No correct&nbsp;horse here, but correct horse battery</p>"
+    answer = Response(500, {"Content-Type": "text/plain"}, body, "https://x/")
+    assert "battery" not in answer.excerpt
+    said = message_of({"error": {"code": "x", "message": "who is correct horse battery?"}})
+    assert said == "who is ***?"
 
 
 @pytest.mark.parametrize(

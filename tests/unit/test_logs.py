@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import structlog
 
-from azsyncd import logs
+from azsyncd import answers, logs
 from azsyncd.errors import SourceUnavailable
 from azsyncd.model.changes import Kind
 
@@ -29,7 +29,6 @@ def out() -> Iterator[io.StringIO]:
     logging.root.handlers[:] = handlers
     logging.root.setLevel(level)
     structlog.reset_defaults()
-    logs._hidden.clear()
 
 
 def events(out: io.StringIO) -> list[dict[str, Any]]:
@@ -86,10 +85,17 @@ def test_a_secret_is_never_printed(
 
 def test_a_known_secret_is_hidden_wherever_it_turns_up(out: io.StringIO) -> None:
     """Values that were opened as secrets are remembered; short ones would hide half the log."""
-    logs.hide("s3cr3t value")
-    logs.hide("a")
+    answers.hide("s3cr3t value")
+    answers.hide("a")
     structlog.get_logger().info("target.answered", body="it said s3cr3t value, a pity")
     assert events(out)[0]["body"] == "it said ***, a pity"
+
+
+def test_a_known_secret_that_begins_like_another_leaves_nothing_of_it(out: io.StringIO) -> None:
+    for secret in ("hunter", "hunter2-and-more", "hunter2", "pass word/1"):
+        answers.hide(secret)
+    structlog.get_logger().info("target.answered", body="hunter2-and-more, pass%20word%2F1")
+    assert events(out)[0]["body"] == "***, ***"
 
 
 def test_ids_numbers_and_words_stay(out: io.StringIO) -> None:
