@@ -17,6 +17,7 @@ from azsyncd.model.accounts import Account, Capabilities, Mark, TargetGroup, fol
 from azsyncd.model.changes import Kind, Withheld
 from azsyncd.model.identities import ObjectId
 from azsyncd.model.links import Origin
+from azsyncd.plan.matching import is_ours
 from azsyncd.state import codec, facts, links, targets, waiting
 from azsyncd.state.spill import Planned
 from azsyncd.state.standing import Standing, found_again, wake_for
@@ -75,7 +76,7 @@ class Writes:
         assert isinstance(wanted, Account)
         assert now.object_id is not None
         n, t, object_id = planned.item.n, self._t, now.object_id
-        back = await self._confirm_missing(now)
+        back = await self._confirm_missing(now, object_id)
         if back is not None:
             return lambda db: found_again(db, t, n, back, self._clock.now())
         standing = await self._target.find_account(wanted.username)
@@ -100,12 +101,23 @@ class Writes:
 
         return record
 
-    async def _confirm_missing(self, now: Standing) -> Account | None:
-        """An account that was there once: a second read by its id decides (rule 19)."""
+    async def _confirm_missing(self, now: Standing, object_id: ObjectId) -> Account | None:
+        """An account that was there once: a second read by its id decides (rule 19). Where the
+        name is the id, it may be somebody else's by now."""
         if now.link is None or not now.link["written"]:
             return None
         known = codec.account_of(now.link["written"])
-        return await self._target.read_account(known) if known is not None else None
+        found = await self._target.read_account(known) if known is not None else None
+        if found is None or known is None:
+            return None
+        t = self._t
+        owner = await self._store.read(lambda db: links.owner_of(db, t, found.key))
+        if owner not in (None, object_id):
+            return None
+        named = found.key is None or fold(found.key) == fold(found.username)
+        if named and not is_ours(known, found, object_id, self._instance):
+            return None
+        return found
 
     async def _adopt(self, planned: Planned, now: Standing) -> Record:
         """Read it once more: what we adopt must be what we saw (rule 20)."""

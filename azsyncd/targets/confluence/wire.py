@@ -135,6 +135,7 @@ _READ_ONLY = ("read only", "read-only", "does not allow updates", "external user
 def sounds_read_only(words: str) -> bool:
     """Whether a refusal reads as if the directory could not be written.
 
-    This chooses the words that are shown, not what is done: the change is withheld either way.
+    The API has no other word for it. This chooses the words that are shown and how soon it is tried
+    again, not what is done: whether a change took effect is read, and it is withheld either way.
     """
     return any(each in words.casefold() for each in _READ_ONLY)

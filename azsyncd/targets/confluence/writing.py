@@ -3,7 +3,8 @@ found by reading again."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from urllib.parse import quote
 
@@ -51,9 +52,10 @@ class Writing(Reading):
         """It may be some time ago: groups that give no licence, she was put into by somebody."""
         if self._product_access != "by_groups":
             return
-        for group in await self._groups_of(have):
-            if fold(group.name) in self._licensed | wire.LICENCE_GROUPS:
-                await self._membership("DELETE", group, have)
+        licences = self._licensed | wire.LICENCE_GROUPS
+        await self._leave(
+            have, [each for each in await self._groups_of(have) if fold(each.name) in licences]
+        )
 
     async def _not_created(self, account: Account, answer: Response) -> ChangeRejected:
         if answer.status == 402:
@@ -72,8 +74,11 @@ class Writing(Reading):
         """Confluence puts a new account into its default group, which takes a licence: she gets
         one by the groups that she is meant to be in, and not by being there. Where that is refused
         she keeps the seat: the account stands all the same."""
-        for group in await self._groups_of(account):
-            if "/" not in group.name and "\\" not in group.name:
+        await self._leave(account, await self._groups_of(account))
+
+    async def _leave(self, account: Account, groups: Iterable[TargetGroup]) -> None:
+        for group in groups:
+            with suppress(ChangeRejected):
                 await self._membership("DELETE", group, account)
 
     async def update_account(self, have: Account, want: Account) -> Account:

@@ -159,6 +159,8 @@ class Crowd(Reading):
         stored = await self._shape({"username": username})
         if stored is None:
             raise self._gone(have)
+        if self._keys is not None:  # whoever gets the old name is somebody else
+            self._keys.pop(fold(name), None)
         return self._remember(stored)
 
     async def _not_renamed(self, have: Account, username: str, answer: Response) -> ChangeRejected:

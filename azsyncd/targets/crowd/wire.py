@@ -96,11 +96,12 @@ def first_and_last(display_name: str) -> tuple[str, str]:
 def replacement(shape: Mapping[str, Any], **values: object) -> dict[str, Any]:
     """The whole account for a PUT, with some fields replaced: what a PUT leaves out is wiped.
 
-    First and last name follow the display name only if they had been made from it.
+    Whoever is not said to be inactive is not made so. First and last name follow the display name
+    only if they had been made from it.
     """
     body: dict[str, Any] = {
         "name": text_of(shape.get("name")),
-        "active": shape.get("active") is True,
+        "active": shape.get("active") is not False,
         "first-name": text_of(shape.get("first-name")),
         "last-name": text_of(shape.get("last-name")),
         "display-name": text_of(shape.get("display-name")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from structlog.testing import capture_logs
 from azsyncd.engine.reconcile import Reconcile
 from azsyncd.entra import wire
 from azsyncd.errors import ChangeRejected, TargetUnavailable
-from azsyncd.model.accounts import Capabilities
+from azsyncd.model.accounts import Account, Capabilities, fold
 from azsyncd.model.identities import FEEDS, GROUP_PROPERTIES, USER_PROPERTIES
 from azsyncd.plan.policy import Budget, GuardRules, Policy, Scope, UserScope
 from azsyncd.sandbox.clock import FakeClock
@@ -153,6 +154,52 @@ async def test_rule_18_a_create_whose_answer_is_lost_makes_no_second_account(
     assert len(creates) == (1 if when == "after" else 2)
     assert (await rig.outcomes())[0] == ("create", "unknown")
     assert await rig.waits() == []
+
+
+def named_by_key(product: Memory) -> None:
+    """Some products know an account by nothing but its name."""
+    put = product.put
+
+    def put_named(account: Account, *groups: str) -> Account:
+        return put(replace(account, key=fold(account.username)), *groups)
+
+    product.put = put_named  # type: ignore[method-assign]
+
+
+async def test_rule_19_a_name_that_somebody_else_has_by_now_is_no_missing_account(
+    make: Callable[..., Awaitable[Rig]],
+) -> None:
+    """u1 is called otherwise now, u2 has her old name, and her account was deleted by hand."""
+    rig = await make(replace(ABLE, has_marks=False))
+    named_by_key(rig.product)
+    await rig.entra(user(2), user(1), crawl=True)
+    await rig.reconcile.turn(cause="test")
+    await rig.entra(user(2, userPrincipalName="u1@x.org"), user(1, userPrincipalName="u9@x.org"))
+    rig.product.held.clear()
+    await rig.reconcile.turn(cause="test", full=True)
+    rig.clock.advance(3600.0)
+    await rig.reconcile.turn(cause="test", full=True)
+    shown = {each.username: each.display_name for each in rig.product.held.values()}
+    assert shown == {"u1@x.org": "User 2", "u9@x.org": "User 1"}
+
+
+async def test_rule_19_an_account_of_her_name_that_others_made_meanwhile_is_no_missing_one(
+    make: Callable[..., Awaitable[Rig]],
+) -> None:
+    rig = await make(replace(ABLE, has_marks=False))
+    named_by_key(rig.product)
+    await rig.entra(user(1), crawl=True)
+    await rig.reconcile.turn(cause="test")
+    rig.product.held.clear()
+    theirs = Account(username="u1@x.org", email="else@y.org", display_name="Somebody Else")
+
+    async def meanwhile(when: str, method: str) -> None:
+        if method == "read_account" and not rig.product.held:
+            rig.product.put(theirs)
+
+    rig.fault = meanwhile
+    await rig.reconcile.turn(cause="test", full=True)
+    assert [reason for _, reason, _ in await rig.waits()] == ["conflict"]
 
 
 async def test_rule_30_one_refused_object_waits_and_the_others_go_on(

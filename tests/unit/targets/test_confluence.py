@@ -117,6 +117,24 @@ async def test_a_create_whose_answer_was_lost_is_finished_and_other_groups_are_l
     assert product.counters.duplicate_writes == 0
 
 
+async def test_rule_18_finishing_fails_nothing(connected: Connect) -> None:
+    """The account stands: a group that cannot be left is no reason to lose it."""
+    product = wiki()
+    target = await connected(product)
+    await target.probe()
+    product.add_user("ann", groups=["confluence-users"])
+    ann = await target.find_account("ann")
+    assert ann is not None
+    product.remove_group("confluence-users")
+    known = TargetGroup(name="confluence-users", key="confluence-users")
+
+    async def groups_of(account: Account) -> list[TargetGroup]:
+        return [known]  # it is deleted between two requests
+
+    target._groups_of = groups_of  # type: ignore[method-assign]
+    await target.finish_account(ann, replace(ANN, username="ann"))
+
+
 async def test_no_seat_is_a_matter_of_the_licence(connected: Connect) -> None:
     """402."""
     target = await connected(wiki(seats=1))

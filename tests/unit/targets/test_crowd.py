@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from functools import partial
@@ -117,6 +118,23 @@ async def test_a_renamed_account_is_found_by_its_key(served: Any) -> None:
     assert found is not None and found.username == "bob"
     stored = await target.set_active(made, False)
     assert stored.username == "bob" and crowd.user("ann").active
+
+
+async def test_whoever_is_not_said_to_be_inactive_is_not_made_so(served: Any) -> None:
+    """A PUT writes the whole account, also what the answer before it left out."""
+
+    class Silent(Crowd):
+        @functools.wraps(Crowd.read_user)
+        def read_user(self, ask: Any) -> web.StreamResponse:
+            answer = Crowd.read_user(self, ask)
+            shape = json.loads(answer.body)  # type: ignore[attr-defined]
+            shape.pop("active", None)
+            return web.json_response(shape, status=answer.status)
+
+    crowd, target = await served.connect(Silent)
+    made = await target.create_account(ann())
+    await target.update_account(made, replace(made, email="new@example.com"))
+    assert crowd.user("ann").active
 
 
 # Permissions ------------------------------------------------------------------------------------
