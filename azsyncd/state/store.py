@@ -151,23 +151,23 @@ class Store:
             raise StateError(f"{file} exists already", "name a new file")
         partial = file.with_name(file.name + ".partial")
 
-        def copy(db: sqlite3.Connection) -> None:
+        def copy(db: sqlite3.Connection) -> int:
             partial.unlink(missing_ok=True)
             db.execute("VACUUM INTO ?", (str(partial),))
             with closing(sqlite3.connect(partial)) as copied, copied:
                 set_meta(copied, COPIED, 1)
-
-        try:
-            async with self._reading:
-                await self._reader.run(copy)
             partial.chmod(0o600)
             with partial.open("rb") as handle:
                 os.fsync(handle.fileno())
             partial.rename(file)
+            return file.stat().st_size
+
+        try:
+            async with self._reading:
+                return await self._reader.run(copy)
         except (sqlite3.Error, OSError) as error:
             partial.unlink(missing_ok=True)
             raise StateError(f"no backup was written to {file}: {error}") from error
-        return file.stat().st_size
 
     async def close(self) -> None:
         """Close both connections and give the lock back."""
@@ -194,11 +194,16 @@ async def open_store(path: Path, *, exclusive: bool = True, opener: Open = in_th
             f"the database {path} cannot be created: {error.strerror}",
             "check the folder, its owner and its rights",
         ) from error
+    opened: list[Runner] = []
     try:
-        _prepare(path)
-        writer = await opener(lambda: connect(path))
-        reader = await opener(lambda: connect(path))
+        for _ in range(2):
+            opened.append(await opener(lambda: connect(path)))
+        writer, reader = opened
+        # Not on the event loop: looking through a large one takes seconds.
+        await writer.run(lambda db: _prepare(path))
     except BaseException:
+        for runner in opened:
+            await runner.close()
         if lock is not None:
             os.close(lock)
         raise
