@@ -7,7 +7,7 @@ decided about it? What is left is counted, and the guard holds what is too much 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from azsyncd.engine.steady import Steady
@@ -20,6 +20,8 @@ from azsyncd.plan.policy import GuardClass, Mode, Policy
 from azsyncd.state import codec, drift, holds, mirror, scopes, spill, waiting
 from azsyncd.state.holds import Item
 from azsyncd.state.store import Connection, Row
+
+_PORTION = 1000
 
 ELSE_DETAIL = "somebody else writes to this product: put right three times in a day, changed back"
 ELSE_HINT = "find the other app, directory or script that does; it is tried again after a day"
@@ -173,11 +175,10 @@ class Recording:
             spent = self._spent(db, draft, window_start)
             verdict = guard.judge(draft.tally, self._policy.guard, sizes, spent)
             for class_, why in verdict.classes.items():
-                rows = spill.of_class(db, draft.t, class_, after=draft.after)
-                held += self._hold(db, draft, class_, rows, why)
+                held += self._hold(db, draft, class_, self._wanted(db, draft, class_), why)
             for group, why in verdict.groups.items():
                 gn = self._number(db, group)
-                rows = spill.of_class(db, draft.t, GuardClass.REMOVE_MEMBER, gn, draft.after)
+                rows = self._wanted(db, draft, GuardClass.REMOVE_MEMBER, gn)
                 held += self._hold(db, draft, GuardClass.SHRINK_GROUP, rows, why)
         held += self._hold_followers(db, draft)
         holds.close_empty(db, draft.t)
@@ -205,7 +206,7 @@ class Recording:
             stopped |= {row.seq for row in more}
             found += more
         why = "a rename that is held must go first"
-        return self._hold(db, draft, GuardClass.RENAME, found, why)
+        return self._hold(db, draft, GuardClass.RENAME, [found], why)
 
     def _is_limited(self, draft: Draft) -> bool:
         """Whether anything is wanted of which there is an allowance: mostly people only come."""
@@ -223,22 +224,37 @@ class Recording:
             spent[GuardClass(class_), group] += number
         return spent
 
+    def _wanted(
+        self, db: Connection, draft: Draft, class_: GuardClass, gn: int | None = None
+    ) -> Iterator[Sequence[spill.Planned]]:
+        """Portion by portion: half a tenant's memberships need not fit in memory."""
+        after = draft.after
+        while rows := spill.of_class(db, draft.t, class_, gn, after, _PORTION):
+            after = rows[-1].seq
+            yield rows
+
     def _hold(
         self,
         db: Connection,
         draft: Draft,
         class_: GuardClass,
-        rows: Sequence[spill.Planned],
+        portions: Iterable[Sequence[spill.Planned]],
         why: str,
     ) -> int:
-        if not rows:
-            return 0
-        items = [row.item for row in rows]
-        holds.open_hold(db, draft.t, class_.value, why, self._clock.now(), items)
-        spill.hold(db, [row.seq for row in rows], Withheld.GUARD)
-        if class_ is GuardClass.RENAME:
-            spill.hold_steps(db, draft.t, [row.item.n for row in rows], Withheld.GUARD)
-        return len(rows)
+        """Into one hold."""
+        hold: int | None = None
+        count = 0
+        for rows in portions:
+            if not rows:
+                continue
+            if hold is None:
+                hold = holds.open_hold(db, draft.t, class_.value, why, self._clock.now())
+            holds.add_items(db, hold, (row.item for row in rows))
+            spill.hold(db, [row.seq for row in rows], Withheld.GUARD)
+            if class_ is GuardClass.RENAME:
+                spill.hold_steps(db, draft.t, [row.item.n for row in rows], Withheld.GUARD)
+            count += len(rows)
+        return count
 
 
 def _name(side: object) -> str:

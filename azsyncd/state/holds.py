@@ -248,7 +248,8 @@ def decide(
     """
     rows = db.execute("SELECT DISTINCT n FROM hold_item WHERE hold = ?", (hold,)).fetchall()
     everybody = [row["n"] for row in rows]
-    some = everybody if chosen is None else [n for n in everybody if n in set(chosen)]
+    picked = None if chosen is None else set(chosen)
+    some = everybody if picked is None else [n for n in everybody if n in picked]
     if chosen is not None and len(some) < len(everybody):
         db.execute(
             "INSERT INTO hold (t, kind, opened_at, detail, payload)"

@@ -129,14 +129,14 @@ def last(db: sqlite3.Connection) -> int:
 
 
 def of_class(
-    db: sqlite3.Connection, t: int, class_: str, gn: int | None = None, after: int = 0
+    db: sqlite3.Connection, t: int, class_: str, gn: int | None, after: int, limit: int
 ) -> list[Planned]:
-    """The changes of a class (and group), planned after a certain one, on which nobody has decided
-    yet."""
+    """So many changes of a class (and group), planned after a certain one, on which nobody has
+    decided yet."""
     found = db.execute(
         "SELECT * FROM planned WHERE t = ? AND class = ? AND NOT free AND held IS NULL"
-        " AND (? IS NULL OR gn = ?) AND seq > ? ORDER BY seq",
-        (t, class_, gn, gn, after),
+        " AND (? IS NULL OR gn = ?) AND seq > ? ORDER BY seq LIMIT ?",
+        (t, class_, gn, gn, after, limit),
     )
     return [_planned(row) for row in found]
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from azsyncd import logs
 from azsyncd.clock import SystemClock
 from azsyncd.config.sections import EmailAlert, WebhookAlert
 from azsyncd.engine.alerts import Edge, News
@@ -30,14 +28,6 @@ def news(title: str = "jira: 3 changes held", edge: Edge = Edge.OPENED, **more: 
 
 
 NOTICE = Notice(NOW, "prod", (news(),))
-
-
-@pytest.fixture(autouse=True)
-def _nothing_stays_hidden() -> Iterator[None]:
-    kept = set(logs._hidden)
-    yield
-    logs._hidden.clear()
-    logs._hidden.update(kept)
 
 
 def hook_of(received: Received) -> Webhook:

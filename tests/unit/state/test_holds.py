@@ -231,7 +231,7 @@ def test_i5_what_earlier_slices_may_still_send_is_as_good_as_spent(db: sqlite3.C
         ("remove_member", 0): 1,
         ("shrink_group", g): 1,
     }
-    new = spill.of_class(db, t, "deactivate", after=before)
+    new = spill.of_class(db, t, "deactivate", None, before, 100)
     assert [planned.item.n for planned in new] == [n(db, "u3")]
 
 
