@@ -51,8 +51,7 @@ class Inventory:
 
     async def take(self) -> None:
         """Read everything; raises TargetError."""
-        row = await self._store.read(lambda db: targets.get(db, self._t))
-        self._number = row.inventory + 1
+        self._number = await self._store.write(lambda db: targets.begin_inventory(db, self._t))
         count = await self._accounts()
         await self._groups()
         self._planning.forget()

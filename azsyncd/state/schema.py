@@ -106,6 +106,7 @@ CREATE TABLE target (
     policy        TEXT NOT NULL DEFAULT '',    -- digest of the settings that it was planned with
     full_due      INTEGER NOT NULL DEFAULT 1,  -- how often a full plan was asked for since the last
     inventory     INTEGER NOT NULL DEFAULT 0,  -- number of the last complete inventory
+    inventory_begun INTEGER NOT NULL DEFAULT 0, -- number of the last one that was begun
     inventory_at  REAL,
     first_contact TEXT NOT NULL DEFAULT 'new', -- new, open, rejected, consented, done
     agreed        TEXT,                        -- to how many changes of each kind, while consented

@@ -223,6 +223,15 @@ def members_read(db: sqlite3.Connection, t: int, groups: Iterable[str], inventor
             )
 
 
+def begin_inventory(db: sqlite3.Connection, t: int) -> int:
+    """The number of a new inventory: what one that was broken off has seen proves nothing."""
+    sql = (
+        "UPDATE target SET inventory_begun = max(inventory, inventory_begun) + 1 WHERE t = ?"
+        " RETURNING inventory_begun"
+    )
+    return int(db.execute(sql, (t,)).fetchone()[0])
+
+
 def close_inventory(
     db: sqlite3.Connection, t: int, inventory: int, now: float, *, complete: bool
 ) -> None:
