@@ -26,7 +26,7 @@ from azsyncd.entra.client import GraphRefused
 from azsyncd.entra.subscriptions import SubscriptionExists
 from azsyncd.errors import CredentialRefused, SourceError
 from azsyncd.model.identities import FEEDS
-from azsyncd.model.subscriptions import Kept, Subscription
+from azsyncd.model.subscriptions import Kept, Subscription, fingerprint
 
 log = structlog.get_logger()
 
@@ -99,9 +99,9 @@ class Keeper:
         async with self._lock:
             await self._load()
 
-    def secrets(self) -> Mapping[str, str]:
-        """The clientState of each of our subscriptions, by id."""
-        return {kept.id: kept.client_state for kept in self._kept.values()}
+    def fingerprints(self) -> Mapping[str, str]:
+        """The fingerprint of each of our subscriptions' clientState, by id."""
+        return {kept.id: kept.fingerprint for kept in self._kept.values()}
 
     def kept(self) -> tuple[Kept, ...]:
         """Our subscriptions as we know them now."""
@@ -226,7 +226,7 @@ class Keeper:
         kept = Kept(
             id=made.id,
             resource=resource,
-            client_state=secret,
+            fingerprint=fingerprint(secret),
             expires_at=made.expires_at,
             url=self._url,
         )

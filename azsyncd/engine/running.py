@@ -194,7 +194,7 @@ class Running:
                 entra.client_id,
             )
             keeper = self.keeper
-            self.doorbell = Doorbell(tenant_id=entra.tenant_id, known=keeper.secrets)
+            self.doorbell = Doorbell(tenant_id=entra.tenant_id, known=keeper.fingerprints)
 
     def _peer(
         self, name: str, url: str, limits: Limits, ca_file: str | None, proxy: str | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 
@@ -20,13 +21,16 @@ class Subscription:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """One subscription of ours as we remember it, with the secret that its notifications carry."""
+    """One subscription of ours as we remember it. Its notifications carry a secret, of which the
+    fingerprint is enough to know it again (I10)."""
 
     id: str
     resource: str
-    client_state: str
+    fingerprint: str
     expires_at: float
     url: str
 
-    def __repr__(self) -> str:  # the secret stays out of logs and tracebacks (I10)
-        return f"Kept(id={self.id!r}, resource={self.resource!r}, expires_at={self.expires_at!r})"
+
+def fingerprint(client_state: str) -> str:
+    """What is remembered of a clientState (lone surrogates included)."""
+    return hashlib.sha256(client_state.encode("utf-8", "replace")).hexdigest()

@@ -90,7 +90,7 @@ CREATE TABLE feed (
 CREATE TABLE subscription (
     resource     TEXT PRIMARY KEY,
     id           TEXT NOT NULL,
-    client_state TEXT NOT NULL,
+    fingerprint  TEXT NOT NULL,
     expires_at   REAL NOT NULL,
     url          TEXT NOT NULL
 ) WITHOUT ROWID;

@@ -1,4 +1,5 @@
-"""Our subscriptions at Graph, with the secrets that their notifications carry."""
+"""Our subscriptions at Graph, with the fingerprints of the secrets that their notifications
+carry."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from azsyncd.model.subscriptions import Kept
 
 def load(db: sqlite3.Connection) -> list[Kept]:
     """Those that were kept."""
-    rows = db.execute("SELECT id, resource, client_state, expires_at, url FROM subscription")
+    rows = db.execute("SELECT id, resource, fingerprint, expires_at, url FROM subscription")
     return [Kept(**dict(row)) for row in rows]
 
 
@@ -18,7 +19,7 @@ def save(db: sqlite3.Connection, kept: Iterable[Kept]) -> None:
     """Keep these, and no others."""
     db.execute("DELETE FROM subscription")
     db.executemany(
-        "INSERT INTO subscription (id, resource, client_state, expires_at, url)"
+        "INSERT INTO subscription (id, resource, fingerprint, expires_at, url)"
         " VALUES (?, ?, ?, ?, ?)",
-        [(k.id, k.resource, k.client_state, k.expires_at, k.url) for k in kept],
+        [(k.id, k.resource, k.fingerprint, k.expires_at, k.url) for k in kept],
     )

@@ -13,7 +13,7 @@ from azsyncd.engine.keeper import COMPARE_EVERY, Keeper
 from azsyncd.entra.client import GraphRefused
 from azsyncd.entra.subscriptions import SubscriptionExists
 from azsyncd.errors import SourceError, SourceUnavailable
-from azsyncd.model.subscriptions import Kept, Subscription
+from azsyncd.model.subscriptions import Kept, Subscription, fingerprint
 from azsyncd.sandbox.clock import FakeClock
 
 URL = "https://azsyncd.example.com/notifications"
@@ -142,9 +142,10 @@ async def rig() -> AsyncIterator[Rig]:
 async def test_one_subscription_per_feed_each_with_its_secret_and_a_ring(rig: Rig) -> None:
     await rig.start()
     assert rig.graph.of("create") == ["users", "groups"]
-    assert rig.keeper.secrets() == {"s1": "secret-0", "s2": "secret-1"}
+    known = [fingerprint("secret-0"), fingerprint("secret-1")]
+    assert rig.keeper.fingerprints() == dict(zip(("s1", "s2"), known, strict=True))
     assert rig.rings == ["users", "groups"]  # nobody knows what went unheard
-    assert [kept.client_state for kept in rig.book.kept] == ["secret-0", "secret-1"]
+    assert [kept.fingerprint for kept in rig.book.kept] == known  # not the secrets (I10)
 
 
 async def test_they_are_renewed_at_half_of_their_life(rig: Rig) -> None:
@@ -162,7 +163,7 @@ async def test_a_restart_makes_none_anew(rig: Rig) -> None:
     rig.keeper = rig.make()
     await rig.start()
     assert rig.graph.of("create") == ["users", "groups"]
-    assert len(rig.keeper.secrets()) == 2
+    assert len(rig.keeper.fingerprints()) == 2
 
 
 async def test_one_that_graph_lost_is_noticed_by_comparing_and_made_anew(rig: Rig) -> None:
@@ -218,7 +219,7 @@ async def test_a_409_whose_subscription_is_ours_is_cleared_away(rig: Rig) -> Non
     rig.graph.add("old", "users", rig.clock.now() + DAY)
     await rig.start()
     assert "old" not in rig.graph.listed
-    assert len(rig.keeper.secrets()) == 2
+    assert len(rig.keeper.fingerprints()) == 2
 
 
 async def test_a_409_of_somebody_elses_is_left_alone_and_asked_again_later(rig: Rig) -> None:

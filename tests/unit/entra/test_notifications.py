@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from azsyncd.entra.notifications import RESULTS, Accepted, Doorbell
+from azsyncd.model.subscriptions import fingerprint
 
 TENANT = "9f4ebab6-520d-49c0-85cc-7b25c78d4a93"
 OURS = "d850b120-19bb-4291-b9c4-845ea04dd38d"
@@ -17,7 +18,10 @@ SECRET = "s3cret-state"
 
 
 def bell() -> Doorbell:
-    return Doorbell(tenant_id=TENANT.upper(), known=lambda: {OURS: SECRET, "g1": "other-state"})
+    return Doorbell(
+        tenant_id=TENANT.upper(),
+        known=lambda: {OURS: fingerprint(SECRET), "g1": fingerprint("other-state")},
+    )
 
 
 def item(**changed: Any) -> dict[str, Any]:
@@ -122,12 +126,12 @@ def test_documented_bodies(example: Any) -> None:
     ):
         (body,) = example(name)["value"]
         state = body["clientState"] = body["clientState"] or "state"
-        known = {body["subscriptionId"]: state}
+        known = {body["subscriptionId"]: fingerprint(state)}
         door = Doorbell(tenant_id=body["tenantId"], known=lambda known=known: known)
         assert door.accept(orjson.dumps({"value": [body]})).rings == {feed}, name
     for event in ("missed", "reauthorizationrequired", "subscriptionremoved"):
         (body,) = example(f"lifecycle-notification-{event}")["value"]
-        known = {body["subscriptionId"]: body["clientState"]}
+        known = {body["subscriptionId"]: fingerprint(body["clientState"])}
         door = Doorbell(tenant_id=body["tenantId"], known=lambda known=known: known)
         ((told, _),) = door.accept(orjson.dumps({"value": [body]})).lifecycle
         assert told.lower() == event

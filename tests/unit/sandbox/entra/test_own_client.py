@@ -20,6 +20,7 @@ from azsyncd.entra.subscriptions import EndpointRefused, SubscriptionExists, Sub
 from azsyncd.errors import CredentialRefused, DeltaExpired, PageExpired, SourceUnavailable
 from azsyncd.http import Limits, Peer
 from azsyncd.model.identities import MemberKind, Page, Seen
+from azsyncd.model.subscriptions import fingerprint
 from azsyncd.sandbox.clock import FakeClock
 from azsyncd.sandbox.entra import SECRET, Entra
 from azsyncd.sandbox.tls import app_certificate
@@ -297,7 +298,7 @@ async def test_subscribing_ringing_and_renewing(
     }
     listed = await client.subscriptions.list()
     assert {s.resource for s in listed} == {"users", "groups"}
-    states = {made[feed].id: f"state-{feed}" for feed in made}
+    states = {made[feed].id: fingerprint(f"state-{feed}") for feed in made}
     bell = Doorbell(tenant_id=entra.tenant.tenant_id, known=lambda: states)
 
     entra.tenant.update(ids[0], department="Support")
