@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 from collections.abc import Iterator
@@ -343,3 +344,41 @@ async def test_every_path_of_the_socket_is_documented() -> None:
         )
     }
     assert {name.replace("{hold}", "{id}") for name in spelled} == named
+
+
+# Rules and log events -----------------------------------------------------------------------------
+
+
+def test_every_rule_that_the_code_names_is_in_the_book() -> None:
+    book = (ROOT / "docs" / "rules.md").read_text()
+    written = [int(number) for number in re.findall(r"^(\d+)\. ", book, re.M)]
+    assert written == list(range(1, 44))
+    named: set[int] = set()
+    for file in (*(ROOT / "azsyncd").rglob("*.py"), *(ROOT / "tests").rglob("*.py")):
+        text = file.read_text()
+        named |= {int(n) for n in re.findall(r"\brules? (\d+)", text)}
+        named |= {int(n) for n in re.findall(r"test_rule_(\d+)_", text)}
+    assert named <= set(written)
+
+
+def events() -> Iterator[str]:
+    """What the code logs."""
+    for file in (ROOT / "azsyncd").rglob("*.py"):
+        if "sandbox" in file.parts:
+            continue
+        for call in ast.walk(ast.parse(file.read_text())):
+            if not isinstance(call, ast.Call) or not call.args:
+                continue
+            speaks = re.fullmatch(r"log\.\w+|say|level", ast.unparse(call.func))
+            name = ast.literal_eval(call.args[0]) if isinstance(call.args[0], ast.Constant) else ""
+            if speaks and re.fullmatch(r"[a-z_]+\.[a-z_]+", str(name)):
+                yield str(name)
+
+
+def test_every_log_event_is_described_and_no_other() -> None:
+    table = (ROOT / "docs" / "logs.md").read_text()
+    first = [row.split("|")[1] for row in table.splitlines() if row.startswith("| `")]
+    described = {name for cell in first for name in re.findall(r"`([a-z_.]+)`", cell)}
+    used = set(events())
+    # Both are said by one call, by the name of the state.
+    assert described == used | {"target.unavailable", "target.refused"}
