@@ -293,6 +293,8 @@ def name_facts(
         {"t": t, "key": key, "n": n},
     ).fetchall()
     named_ = _standings(db, t, "name", key, n, admin_groups)
+    if named_ and named_[0].wants not in (None, key) and _stays(db, t, key):
+        named_[0] = replace(named_[0], wants=None)
     by_mail, mail_rivals = [], []
     if wanted.email:
         mail = fold(wanted.email)
@@ -310,6 +312,34 @@ def name_facts(
         under_name=named_[0] if named_ else None,
         under_mail=tuple(by_mail),
     )
+
+
+def _stays(db: sqlite3.Connection, t: int, key: str) -> bool:
+    """Whether whoever has this name keeps it, because she will not get the one that she wants, nor
+    whoever has that. In a ring each gets the next one's."""
+    seen: set[str] = set()
+    while key not in seen:
+        seen.add(key)
+        row = db.execute(
+            "SELECT l.n, c.key FROM account ac LEFT JOIN link l ON l.a = ac.a"
+            " LEFT JOIN claim c ON c.t = ac.t AND c.field = 'username' AND c.n = l.n"
+            " WHERE ac.t = ? AND ac.name = ? ORDER BY ac.a LIMIT 1",
+            (t, key),
+        ).fetchone()
+        if row is None:
+            return False
+        if row["key"] in (None, key):
+            return True
+        rival = db.execute(
+            "SELECT 1 FROM claim c WHERE c.t = :t AND c.field = 'username' AND c.key = :key"
+            " AND c.n != :n AND NOT EXISTS (SELECT 1 FROM link l JOIN account ac ON ac.a = l.a"
+            "  WHERE l.t = :t AND l.n = c.n AND ac.name = :key) LIMIT 1",
+            {"t": t, "key": row["key"], "n": row["n"]},
+        ).fetchone()
+        if rival is not None:
+            return True
+        key = row["key"]
+    return False
 
 
 def _standings(

@@ -11,6 +11,7 @@ from azsyncd.engine import planning
 from azsyncd.errors import StateError
 from azsyncd.model.identities import MemberKind, MemberSeen, ObjectId, Seen
 from azsyncd.plan.policy import Entry, GroupScope, Policy, Scope, UserScope
+from azsyncd.state import waiting
 from azsyncd.state.store import Connection
 
 from .office import opened
@@ -68,3 +69,29 @@ async def test_what_is_learnt_between_two_slices_hides_no_change(tmp_path: Path)
         await office.reconciles["jira"].look(anew=True)
         await office.turn("jira")
         assert {each.username for each in product.held.values()} == {"u1@x.org", "u2@x.org"}
+
+
+def called(id_: str, name: str) -> Seen:
+    shown = {"userPrincipalName": name, "displayName": id_, "accountEnabled": True}
+    return Seen(ObjectId(id_), {**shown, "mail": f"{id_}@x.org"})
+
+
+async def test_rule_16_a_name_whose_owner_cannot_leave_it_is_taken(tmp_path: Path) -> None:
+    """u1 wants the name that two others want, so nobody gets it; u4 is told, and nothing is tried
+    that the product would refuse. When the two give it up everybody moves on."""
+    async with opened(tmp_path) as office:
+        product = await office.open("jira")
+        group_ = group("g1", "staff")
+        await office.crawl(called("u1", "x"), group_)
+        await office.turn("jira")
+        changes = [called("u1", "y"), called("u2", "y"), called("u3", "y"), called("u4", "x")]
+        await office.crawl(*changes, whole=False)
+        await office.turn("jira")
+        assert sorted(each.username for each in product.held.values()) == ["x"]
+        assert {call for call, _ in product.calls} == {"create_account"}
+        rows = await office.store.read(lambda db: waiting.listed(db, 1))
+        assert {row["reason"] for row in rows} == {"conflict"} and len(rows) == 4
+        await office.crawl(called("u2", "b"), called("u3", "c"), whole=False)
+        await office.turn("jira")
+        shown = {each.display_name: each.username for each in product.held.values()}
+        assert shown == {"u1": "y", "u2": "b", "u3": "c", "u4": "x"}
