@@ -355,7 +355,11 @@ class Pull:
         level("round.completed", trigger=trigger, changed=closed.changed, revision=closed.revision)
         if closed.changed:
             self._repeats = []
-        await self._verify_restored()
+        await self._tell(seen_at)
+        await self._verify_groups()
+        await self._tell(seen_at)
+
+    async def _tell(self, seen_at: float) -> None:
         revision = await self._store.read(mirror.revision)
         if revision > self.state.revision:
             self.state.revision = revision
@@ -492,14 +496,21 @@ class Pull:
 
     # Restored users -------------------------------------------------------------------------------
 
-    async def _verify_restored(self) -> None:
+    async def _verify_groups(self) -> None:
         """Graph does not announce the groups of a restored user: ask once (rule 6)."""
         for n, id_ in await self._store.read(mirror.unverified):
             try:
                 groups = await self._source.user_groups(id_)
             except SourceError as error:
                 log.warning("restore.unverified", object_id=id_, error=error.message)
-                continue  # nothing is removed for her until it succeeds
+                # Nothing is removed for whoever was restored until it succeeds.
+                if isinstance(error, SourceUnavailable):
+                    return
+                if isinstance(error, CredentialRefused):
+                    await self._store.write(mirror.give_up_verifying)
+                    return
+                await self._store.write(partial(mirror.give_up_verifying, n=n))
+                continue
             await self._store.write(partial(_verified, n=n, groups=groups))
 
 

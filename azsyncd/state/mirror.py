@@ -36,6 +36,13 @@ SOFT_DELETE_SECONDS = 31 * 86400.0
 PLAUSIBLE = 0.8
 """A crawl with less than this part of the last one's users, groups or edges proves nothing."""
 
+_RESTORED, _NEW = 1, 2
+"""Whose groups are to be asked for: she was gone; or nobody knew her, so that she may have been
+gone before the first crawl, and Graph announces no membership of hers either.
+https://learn.microsoft.com/en-us/graph/delta-query-groups"""
+
+_MOST_ASKED = 200
+
 _KIND = {"users": "user", "groups": "group"}
 
 
@@ -210,7 +217,11 @@ class _Fold:
             name = fold(new) if isinstance(new, str) else None
             address = properties.get("mail")
             mail = fold(address) if isinstance(address, str) else None
-        unverified = 1 if back and kind == "user" and row["properties"] else row["unverified"]
+        unverified = row["unverified"]
+        if kind == "user" and row["properties"]:
+            unverified = _RESTORED if back else unverified
+        elif kind == "user" and self.pass_ == ROUND:
+            unverified = _NEW
         self.db.execute(
             "UPDATE object SET properties = ?, name = ?, mail = ?, former_name = ?,"
             " presence = 'present', since = NULL, unverified = ? WHERE n = ?",
@@ -463,8 +474,9 @@ def approve_sweep(db: sqlite3.Connection, crawl: int, now: float) -> int:
 
 
 def verify_groups(db: sqlite3.Connection, n: int, groups: Sequence[ObjectId]) -> None:
-    """After a restore: these are the user's direct groups (rule 6). For a crawl that is being read
-    this counts as what a round brings: it is newer than the crawl's pages."""
+    """These are the user's direct groups (rule 6). For a crawl that is being read this counts as
+    what a round brings: it is newer than the crawl's pages. Of a new user nothing is taken away by
+    it: what a round has brought may be newer than the answer."""
     wanted = set()
     for id_ in groups:
         row = db.execute("SELECT n FROM object WHERE id = ?", (id_,)).fetchone()
@@ -476,6 +488,12 @@ def verify_groups(db: sqlite3.Connection, n: int, groups: Sequence[ObjectId]) ->
         (n,),
     )
     have = {int(row["parent"]) for row in rows}
+    flag = db.execute("SELECT unverified FROM object WHERE n = ?", (n,)).fetchone()["unverified"]
+    if flag == _NEW:
+        if wanted <= have:
+            db.execute("UPDATE object SET unverified = 0 WHERE n = ?", (n,))
+            return
+        wanted |= have
     left, found = [(p, n) for p in have - wanted], [(p, n) for p in wanted]
     crawling = bool(cursors(db, CRAWL))
     crawl = crawl_number(db) if crawling else int(get_meta(db, "crawl", 0))
@@ -494,9 +512,25 @@ def verify_groups(db: sqlite3.Connection, n: int, groups: Sequence[ObjectId]) ->
 
 
 def unverified(db: sqlite3.Connection) -> list[tuple[int, ObjectId]]:
-    """Restored users whose groups are to be verified."""
-    rows = db.execute("SELECT n, id FROM object WHERE unverified AND presence = 'present'")
+    """Users whose groups are to be asked for, the restored ones first; not too many at once."""
+    rows = db.execute(
+        "SELECT n, id FROM object WHERE unverified AND presence = 'present'"
+        " ORDER BY unverified, n LIMIT ?",
+        (_MOST_ASKED,),
+    )
     return [(row["n"], row["id"]) for row in rows]
+
+
+def give_up_verifying(db: sqlite3.Connection, n: int | None = None) -> None:
+    """Entra refuses to say. Of a new user, or of all of them, that is hardly a loss: few have been
+    there before, and the next crawl shows their groups."""
+    sql = "UPDATE object SET unverified = 0 WHERE unverified = :new AND (:n IS NULL OR n = :n)"
+    db.execute(sql, {"new": _NEW, "n": n})
+
+
+def is_verified(row: sqlite3.Row) -> bool:
+    """Whether what is known of a user's groups may take something away from her."""
+    return bool(row["unverified"] != _RESTORED)
 
 
 # Reading ----------------------------------------------------------------------------------------

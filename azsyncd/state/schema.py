@@ -28,7 +28,7 @@ CREATE TABLE object (
     name        TEXT,                       -- folded UPN or display name, for look-ups
     mail        TEXT,                       -- folded
     former_name TEXT,                       -- a group's display name before its last change
-    unverified  INTEGER NOT NULL DEFAULT 0, -- restored: groups to be verified once (rule 6)
+    unverified  INTEGER NOT NULL DEFAULT 0, -- groups to be asked for (rule 6): 1 restored, 2 new
     crawl       INTEGER NOT NULL DEFAULT 0, -- the crawl that last saw it
     touched     INTEGER NOT NULL DEFAULT 0  -- the revision that last changed it
 );

@@ -11,7 +11,7 @@ from .world import World
 
 def differences(world: World) -> list[str]:
     """One line for everything that is not as it should be; empty = converged."""
-    want = expected(world.tenant)
+    want = expected(world.tenant, world.scope)
     found: list[str] = []
     for name in world.products:
         found += [f"{name}: {line}" for line in _of(world, name, want)]

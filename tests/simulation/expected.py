@@ -1,12 +1,14 @@
 """What a target should hold, worked out naively from the tenant itself.
 
 It knows nothing of planner, mirror or state: it walks the simulated directory as a person would.
-The scope is fixed: members (at any depth) of the group called `staff`; groups called `atl-…`.
+The scope is fixed: members (at any depth) of the groups whose names match (`staff` unless said
+otherwise); groups called `atl-…`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 
 from azsyncd.sandbox.nodes import Node, Sort
 from azsyncd.sandbox.tenant import Tenant
@@ -56,8 +58,8 @@ def below(tenant: Tenant, group: Node) -> set[str]:
     return found
 
 
-def expected(tenant: Tenant) -> Expected:
-    """The whole of it."""
+def expected(tenant: Tenant, scope: str = SCOPE) -> Expected:
+    """The whole of it. `scope`: the name of the groups whose members are in, a glob."""
     result = Expected()
     in_scope: set[str] = set()
     names: dict[str, list[Node]] = {}
@@ -65,7 +67,7 @@ def expected(tenant: Tenant) -> Expected:
         if node.sort is not Sort.GROUP or not node.living:
             continue
         name = str(node.properties["displayName"])
-        if name.lower() == SCOPE:
+        if fnmatchcase(name.lower(), scope):
             in_scope |= below(tenant, node)
         if name.lower().startswith(PREFIX) and "Unified" not in node.properties["groupTypes"]:
             names.setdefault(name.lower(), []).append(node)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from azsyncd.model.accounts import Account
-from azsyncd.plan.policy import Budget, GuardRules, Policy
+from azsyncd.plan.policy import Budget, Entry, GuardRules, Policy, UserScope
 from azsyncd.sandbox.layout import Oddities
 from azsyncd.sandbox.nodes import Refusal
 from azsyncd.state import holds, mirror, targets, waiting
@@ -111,7 +111,17 @@ class History:
 
     def _happen(self) -> None:
         """One thing; what is not possible just now does not happen."""
-        whims: list[Callable[[], object]] = [
+        whim = self.random.choice(self._whims())
+        try:
+            whim()
+        except (Refusal, KeyError, IndexError):
+            return
+        self.world.watch.entra_changed()
+        if self.world.tasks and self.random.random() < 0.5:
+            self.world.pull.ring("notification")
+
+    def _whims(self) -> list[Callable[[], object]]:
+        return [
             *(4 * [self._user_change, self._membership]),
             *(2 * [self._existence, self._user_change]),
             self._nesting,
@@ -121,14 +131,6 @@ class History:
             self._clocks,
             self._seats,
         ]
-        whim = self.random.choice(whims)
-        try:
-            whim()
-        except (Refusal, KeyError, IndexError):
-            return
-        self.world.watch.entra_changed()
-        if self.world.tasks and self.random.random() < 0.5:
-            self.world.pull.ring("notification")
 
     def _user(self) -> str:
         return self.random.choice(list(self.world.tenant.users())).id
@@ -336,6 +338,20 @@ class History:
             target.bell.ring("full")
         await world.clock.sleep(700.0)
 
+    async def _sync(self) -> None:
+        """`azsyncd sync`: whoever waits is tried at once; nothing is read or planned as a whole."""
+        world = self.world
+
+        def ask(db: Connection) -> None:
+            for target in world.targets.values():
+                waiting.make_all_due(db, target.t, world.clock.now())
+
+        await world.store.write(ask)
+        world.pull.ring("operator")
+        for target in world.targets.values():
+            target.bell.ring("operator")
+        await world.clock.sleep(700.0)
+
     def _replay(self) -> list[str]:
         """The same pages again: no write (I4)."""
         world = self.world
@@ -348,3 +364,62 @@ class History:
 
 def _with(account: Account, **values: object) -> Account:
     return replace(account, **values)  # type: ignore[arg-type]
+
+
+class Changes(History):
+    """What only Entra does, while products are out of order: it must be right at the end without a
+    full sync, which would mend whatever was forgotten."""
+
+    GLOB = "staff*"
+    _NAMES = ("staff", "staff-a", "staff-b", "away-a", "away-b", "away-c")
+
+    def __init__(self, seed: int, path: Path, *, steps: int = 25) -> None:
+        super().__init__(seed, path, steps=steps)
+        self.tight = False
+        users = UserScope(members_of=(Entry(name=self.GLOB),))
+        scope = SCOPE_RULES.model_copy(update={"users": users})
+        plenty = GuardRules.model_validate(
+            dict.fromkeys(set(GuardRules.model_fields) - {"window"}, "unlimited")
+        )
+        self.world.policy = Policy(scope=scope, guard=plenty)
+        self.world.scope = self.GLOB
+
+    def _populate(self) -> None:
+        super()._populate()
+        for name in ("away-a", "away-b", "staff-b"):
+            people = [user.id for user in self.world.tenant.users()]
+            self.world.tenant.add_group(name, members=self._some([*people, self._new_user()]))
+        self.world.watch.entra_changed()
+
+    def _foreign(self, name: str) -> None:
+        """Nobody else is there."""
+
+    def _whims(self) -> list[Callable[[], object]]:
+        return [
+            *(3 * [self._user_change, self._membership, self._existence, self._rename_group]),
+            self._nesting,
+            self._group_existence,
+            self._seats,
+        ]
+
+    def _rename_group(self) -> None:
+        groups = [g.id for g in self.world.tenant.groups() if not g.name.startswith("atl-")]
+        name = self.random.choice(self._NAMES)
+        self.world.tenant.update(self.random.choice(groups), displayName=name)
+
+    def _end(self) -> list[str]:
+        world = self.world
+        world.faulty, world.no_seats = False, False
+        world.loop.crash_in(None)
+        if not any(group.name.startswith("staff") for group in world.tenant.groups()):
+            world.tenant.add_group("staff")  # else nobody is removed (rule 11)
+            world.watch.entra_changed()
+        world.note("the faults end")
+        try:
+            for _ in range(2):
+                self._life(1.0)
+            for _ in range(2):
+                world.loop.run_until_complete(self._sync())
+        except Stuck as error:
+            return [f"I9: {error}"]
+        return differences(world)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from .history import History
+from .history import Changes, History
 
 KEPT = (12, 18, 44, 65, 89, 118)
 
@@ -27,6 +27,16 @@ def _seeds() -> list[int]:
 @pytest.mark.parametrize("seed", _seeds())
 def test_i1_i2_i4_i5_i6_i8_a_history_ends_well(seed: int, tmp_path: Path) -> None:
     history = History(seed, tmp_path / "state.db")
+    try:
+        wrong = history.run()
+    finally:
+        history.world.close()
+    assert wrong == [], "\n".join([*history.world.trace[-60:], *wrong])
+
+
+@pytest.mark.parametrize("seed", _seeds())
+def test_i1_i2_whatever_changes_is_right_without_a_full_sync(seed: int, tmp_path: Path) -> None:
+    history = Changes(seed, tmp_path / "state.db")
     try:
         wrong = history.run()
     finally:

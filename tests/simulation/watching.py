@@ -50,7 +50,7 @@ class Watch:
     def entra_changed(self) -> None:
         """Look at the tenant after each of its changes."""
         tenant = self._world.tenant
-        want = expected(tenant)
+        want = expected(tenant, self._world.scope)
         for node in tenant.nodes.values():
             if node.feed == "users":
                 upn = str(node.properties["userPrincipalName"]).lower()

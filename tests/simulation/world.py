@@ -144,6 +144,7 @@ class World:
         )
         self.policy = policy or Policy(scope=SCOPE_RULES)
         self.products: dict[str, Watched] = {}
+        self.scope = SCOPE  # what the oracle takes for the policy's
         self.foreign: set[str] = set()  # usernames of accounts that are not ours
         self.no_seats = False
         self.watch = Watch(self)

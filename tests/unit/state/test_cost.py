@@ -93,7 +93,7 @@ ASKED = (
     ("SELECT n, kind FROM object WHERE touched > ?", (1,)),
     ("SELECT n FROM affected WHERE revision > ?", (1,)),
     ("SELECT n, kind FROM object WHERE presence = 'soft_deleted' AND since < ?", (1,)),
-    ("SELECT n, id FROM object WHERE unverified AND presence = 'present'", ()),
+    ("SELECT n, id FROM object WHERE unverified AND presence = 'present' ORDER BY unverified", ()),
     ("SELECT min(retry_at) FROM waiting WHERE t = ?", (1,)),
     ("SELECT n FROM waiting WHERE t = ? AND retry_at <= ?", (1, 1)),
     ("SELECT n FROM link WHERE t = ? AND state = 'pending'", (1,)),

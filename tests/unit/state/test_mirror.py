@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from azsyncd.model.identities import ObjectId, Seen
-from azsyncd.state import mirror, staging
+from azsyncd.state import facts, mirror, staging
 from azsyncd.state.staging import CRAWL, ROUND
 from azsyncd.state.store import set_meta
 
@@ -149,6 +149,23 @@ def test_rule_06_a_soft_delete_keeps_the_memberships_and_a_restore_is_verified(
     mirror.verify_groups(db, n(db, "u1"), ["g2"])  # type: ignore[list-item]
     assert above(db, "u1") == {"g2"}
     assert mirror.unverified(db) == []
+
+
+def test_rule_06_who_was_gone_before_the_first_crawl_is_asked_for_her_groups(
+    db: sqlite3.Connection,
+) -> None:
+    """Graph announces no membership of whoever is restored; and a new user looks the same. What a
+    round has said of her may be newer than the answer, so nothing is taken away by it."""
+    round_(db, user("u9"), group("g1", "u9"))
+    assert mirror.unverified(db) == [(n(db, "u9"), "u9")]
+    assert next(facts.bases(db, [n(db, "u9")])).verified
+    before = mirror.revision(db)
+    mirror.verify_groups(db, n(db, "u9"), ["g2"])  # type: ignore[list-item]
+    assert above(db, "u9") == {"g1", "g2"} and mirror.revision(db) == before + 1
+    round_(db, user("u10"))
+    before = mirror.revision(db)
+    mirror.verify_groups(db, n(db, "u10"), [])
+    assert mirror.unverified(db) == [] and mirror.revision(db) == before
 
 
 def test_rule_06_verifying_leaves_the_memberships_in_deleted_groups(db: sqlite3.Connection) -> None:
