@@ -30,7 +30,7 @@ from azsyncd.errors import (
     SourceError,
     SourceUnavailable,
 )
-from azsyncd.model.identities import FEEDS, ObjectId, Page
+from azsyncd.model.identities import FEEDS, MemberSeen, ObjectId, Page
 from azsyncd.state import holds, mirror, staging, targets
 from azsyncd.state.staging import CRAWL, ROUND
 from azsyncd.state.store import Connection, Store, get_meta, set_meta
@@ -69,7 +69,9 @@ class Source(Protocol):
 
     async def page(self, feed: str, url: str, *, low_priority: bool = False) -> Page: ...
 
-    async def user_groups(self, user_id: ObjectId) -> list[ObjectId]: ...
+    async def groups_of(self, feed: str, id_: ObjectId) -> list[ObjectId]: ...
+
+    async def group_members(self, group_id: ObjectId) -> list[MemberSeen]: ...
 
 
 @dataclass(slots=True)
@@ -497,10 +499,13 @@ class Pull:
     # Restored users -------------------------------------------------------------------------------
 
     async def _verify_groups(self) -> None:
-        """Graph does not announce the groups of a restored user: ask once (rule 6)."""
-        for n, id_ in await self._store.read(mirror.unverified):
+        """Graph announces no membership of whoever is restored: ask once (rule 6)."""
+        for n, id_, feed in await self._store.read(mirror.unverified):
+            members: list[MemberSeen] = []
             try:
-                groups = await self._source.user_groups(id_)
+                groups = await self._source.groups_of(feed, id_)
+                if feed == "groups" and not await self._store.read(partial(mirror.fills, n=n)):
+                    members = await self._source.group_members(id_)
             except SourceError as error:
                 log.warning("restore.unverified", object_id=id_, error=error.message)
                 # Nothing is removed for whoever was restored until it succeeds.
@@ -511,11 +516,7 @@ class Pull:
                     return
                 await self._store.write(partial(mirror.give_up_verifying, n=n))
                 continue
-            await self._store.write(partial(_verified, n=n, groups=groups))
-
-
-def _verified(db: Connection, n: int, groups: list[ObjectId]) -> None:
-    mirror.verify_groups(db, n, groups)
+            await self._store.write(partial(mirror.verify, n=n, groups=groups, members=members))
 
 
 def _key(pass_: str, feed: str) -> str:

@@ -63,9 +63,9 @@ class Delta:
         url = f"groups/{group_id}/members?$select=id&$top=999"
         return [wire.member_from_json(item) async for item in self._all(url)]
 
-    async def user_groups(self, user_id: ObjectId) -> list[ObjectId]:
-        """The groups that the user is a direct member of: to verify her after a restore."""
-        url = f"users/{user_id}/memberOf?$select=id&$top=999"
+    async def groups_of(self, feed: str, id_: ObjectId) -> list[ObjectId]:
+        """The groups that a user or a group (by its feed) is a direct member of."""
+        url = f"{feed}/{id_}/memberOf?$select=id&$top=999"
         seen = [wire.member_from_json(item) async for item in self._all(url)]
         return [item.id for item in seen if item.kind is MemberKind.GROUP]
 

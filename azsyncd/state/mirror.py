@@ -11,7 +11,7 @@ target computes its slice, however far behind it is.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,8 +37,8 @@ PLAUSIBLE = 0.8
 """A crawl with less than this part of the last one's users, groups or edges proves nothing."""
 
 _RESTORED, _NEW = 1, 2
-"""Whose groups are to be asked for: she was gone; or nobody knew her, so that she may have been
-gone before the first crawl, and Graph announces no membership of hers either.
+"""Whose groups are to be asked for: a user who was gone; or a user or group that nobody knew, which
+may have been gone before the first crawl, and of which Graph announces no membership either.
 https://learn.microsoft.com/en-us/graph/delta-query-groups"""
 
 _MOST_ASKED = 200
@@ -75,8 +75,10 @@ def revision(db: sqlite3.Connection) -> int:
 
 
 def has_proof(db: sqlite3.Connection) -> bool:
-    """Whether a complete crawl was ever accepted: before that nothing is removed anywhere."""
-    return get_meta(db, "crawl_accepted") is not None
+    """Whether all memberships are known: a complete crawl was accepted, and no round after it came
+    without its words. Before that nothing is removed anywhere: she may be in a group in another
+    way, too."""
+    return get_meta(db, "crawl_accepted") is not None and not get_meta(db, "gaps", 0)
 
 
 # Folding ----------------------------------------------------------------------------------------
@@ -218,10 +220,10 @@ class _Fold:
             address = properties.get("mail")
             mail = fold(address) if isinstance(address, str) else None
         unverified = row["unverified"]
-        if kind == "user" and row["properties"]:
-            unverified = _RESTORED if back else unverified
-        elif kind == "user" and self.pass_ == ROUND:
+        if not row["properties"] and self.pass_ == ROUND:
             unverified = _NEW
+        elif back and kind == "user":
+            unverified = _RESTORED
         self.db.execute(
             "UPDATE object SET properties = ?, name = ?, mail = ?, former_name = ?,"
             " presence = 'present', since = NULL, unverified = ? WHERE n = ?",
@@ -361,6 +363,8 @@ def fold_round(db: sqlite3.Connection, selected: Selected, now: float) -> Closed
     """Take a complete round into the mirror, with its links."""
     fold_ = _Fold(db, ROUND, selected)
     fold_.run(now)
+    if fold_.hidden:
+        set_meta(db, "gaps", 1)
     return Closed(fold_.close(), fold_.changed, hidden=fold_.hidden)
 
 
@@ -389,6 +393,7 @@ def fold_crawl(db: sqlite3.Connection, selected: Selected, now: float) -> Closed
 def accept_crawl(db: sqlite3.Connection, crawl: int, counts: Counts, now: float) -> None:
     """Remember a crawl as proof, and as the measure of the next one."""
     set_meta(db, "crawl_accepted", crawl)
+    set_meta(db, "gaps", 0)
     set_meta(db, "crawl_accepted_at", now)
     set_meta(db, "crawl_counts", codec.dump([counts.users, counts.groups, counts.edges]))
 
@@ -473,28 +478,35 @@ def approve_sweep(db: sqlite3.Connection, crawl: int, now: float) -> int:
     return changed
 
 
-def verify_groups(db: sqlite3.Connection, n: int, groups: Sequence[ObjectId]) -> None:
-    """These are the user's direct groups (rule 6). For a crawl that is being read this counts as
-    what a round brings: it is newer than the crawl's pages. Of a new user nothing is taken away by
-    it: what a round has brought may be newer than the answer."""
-    wanted = set()
-    for id_ in groups:
-        row = db.execute("SELECT n FROM object WHERE id = ?", (id_,)).fetchone()
-        if row is not None:
-            wanted.add(int(row["n"]))
+def verify(
+    db: sqlite3.Connection,
+    n: int,
+    groups: Iterable[ObjectId],
+    members: Iterable[MemberSeen] = (),
+) -> None:
+    """These are the object's direct groups, and a new group's members (rule 6). For a crawl that is
+    being read this counts as what a round brings: it is newer than the crawl's pages. Of a new
+    object nothing is taken away by it: what a round has brought may be newer than the answer."""
+    wanted = {m for id_ in groups if (m := number_of(db, id_)) is not None}
     rows = db.execute(  # groups that are gone are not listed, and may be restored themselves
         "SELECT m.parent FROM member m JOIN object o ON o.n = m.parent"
         " WHERE m.child = ? AND o.presence = 'present'",
         (n,),
     )
     have = {int(row["parent"]) for row in rows}
-    flag = db.execute("SELECT unverified FROM object WHERE n = ?", (n,)).fetchone()["unverified"]
-    if flag == _NEW:
-        if wanted <= have:
-            db.execute("UPDATE object SET unverified = 0 WHERE n = ?", (n,))
+    below = {
+        m
+        for each in members
+        if each.kind is not MemberKind.OTHER and (m := number_of(db, each.id)) is not None
+    }
+    row = db.execute("SELECT kind, unverified FROM object WHERE n = ?", (n,)).fetchone()
+    db.execute("UPDATE object SET unverified = 0 WHERE n = ?", (n,))
+    if row["unverified"] == _NEW:
+        if wanted <= have and not below:
             return
         wanted |= have
-    left, found = [(p, n) for p in have - wanted], [(p, n) for p in wanted]
+    left = [(p, n) for p in have - wanted]
+    found = [*((p, n) for p in wanted), *((n, m) for m in below)]
     crawling = bool(cursors(db, CRAWL))
     crawl = crawl_number(db) if crawling else int(get_meta(db, "crawl", 0))
     db.executemany("DELETE FROM member WHERE parent = ? AND child = ?", left)
@@ -507,23 +519,31 @@ def verify_groups(db: sqlite3.Connection, n: int, groups: Sequence[ObjectId]) ->
         db.executemany("INSERT OR IGNORE INTO member_gone VALUES (?, ?)", left)
         db.executemany("DELETE FROM member_gone WHERE parent = ? AND child = ?", found)
     at_revision = revision(db) + 1
-    db.execute("UPDATE object SET unverified = 0, touched = ? WHERE n = ?", (at_revision, n))
+    db.execute("UPDATE object SET touched = ? WHERE n = ?", (at_revision, n))
+    if row["kind"] == "group":
+        db.execute("INSERT OR IGNORE INTO affected VALUES (?, ?)", (at_revision, n))
     set_meta(db, "revision", at_revision)
 
 
-def unverified(db: sqlite3.Connection) -> list[tuple[int, ObjectId]]:
-    """Users whose groups are to be asked for, the restored ones first; not too many at once."""
+def unverified(db: sqlite3.Connection) -> list[tuple[int, ObjectId, str]]:
+    """Whose groups are to be asked for, with their feed: the restored ones first, not too many at
+    once."""
     rows = db.execute(
-        "SELECT n, id FROM object WHERE unverified AND presence = 'present'"
+        "SELECT n, id, kind FROM object WHERE unverified AND presence = 'present'"
         " ORDER BY unverified, n LIMIT ?",
         (_MOST_ASKED,),
     )
-    return [(row["n"], row["id"]) for row in rows]
+    return [(row["n"], row["id"], f"{row['kind']}s") for row in rows]
+
+
+def fills(db: sqlite3.Connection, n: int) -> bool:
+    """Whether any member of a group is known."""
+    return db.execute("SELECT 1 FROM member WHERE parent = ? LIMIT 1", (n,)).fetchone() is not None
 
 
 def give_up_verifying(db: sqlite3.Connection, n: int | None = None) -> None:
-    """Entra refuses to say. Of a new user, or of all of them, that is hardly a loss: few have been
-    there before, and the next crawl shows their groups."""
+    """Entra refuses to say. Of a new object, or of all of them, that is hardly a loss: few have
+    been there before, and the next crawl shows their groups."""
     sql = "UPDATE object SET unverified = 0 WHERE unverified = :new AND (:n IS NULL OR n = :n)"
     db.execute(sql, {"new": _NEW, "n": n})
 

@@ -377,10 +377,10 @@ class World:
         """A round: these happen, and Graph says so. Restored users are verified."""
         seen = [each for event in events for each in self.tenant.happen(event)]
         round_(self.db, *seen, now=self.clock.at)
-        for n, id_ in mirror.unverified(self.db):
+        for n, id_, _ in mirror.unverified(self.db):
             groups = [t.id for t in self.tenant.teams.values()
                       if id_ in t.members and t.presence == "present"]  # fmt: skip
-            mirror.verify_groups(self.db, n, [ObjectId(each) for each in groups])
+            mirror.verify(self.db, n, [ObjectId(each) for each in groups])
 
     def turn(self, *, full: bool = False) -> Report:
         """One turn of the engine; every plan that is made afterwards is due at once."""

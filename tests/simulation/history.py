@@ -10,7 +10,7 @@ from azsyncd.model.accounts import Account
 from azsyncd.plan.policy import Budget, Entry, GuardRules, Policy, UserScope
 from azsyncd.sandbox.layout import Oddities
 from azsyncd.sandbox.nodes import Refusal
-from azsyncd.state import holds, mirror, targets, waiting
+from azsyncd.state import holds, mirror, staging, targets, waiting
 from azsyncd.state.store import Connection
 
 from .comparing import differences
@@ -304,9 +304,10 @@ class History:
         try:
             for _ in range(2):  # a crash may have been under way
                 self._life(1.0)
+            begun = world.loop.run_until_complete(world.store.read(staging.crawl_number))
             left: list[str] = []
-            for attempt in range(4 if self.tight else 3):
-                world.loop.run_until_complete(self._full_sync(attempt))
+            for _ in range(4 if self.tight else 3):
+                world.loop.run_until_complete(self._full_sync(begun))
                 left = differences(world)
                 if not left:
                     return self._replay()
@@ -314,13 +315,13 @@ class History:
             return [f"I9: {error}"]
         return left
 
-    async def _full_sync(self, attempt: int) -> None:
+    async def _full_sync(self, begun: int) -> None:
         world = self.world
 
         def ask(db: Connection) -> None:
             for hold in holds.listed(db):
                 if hold.kind == holds.SOURCE:
-                    if attempt:  # this crawl was whole: so few are there
+                    if hold.payload["crawl"] > begun:  # it was whole: so few are there
                         mirror.approve_sweep(db, hold.payload["crawl"], world.clock.now())
                         holds.close_standing(db, None, holds.SOURCE, "approved")
                     continue

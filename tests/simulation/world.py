@@ -109,9 +109,12 @@ class SimGraph:
         parts = urlsplit(url if url.startswith("https:") else f"{ROOT}/{url}")
         path = parts.path.removeprefix("/v1.0/")
         params = {name: values[0] for name, values in parse_qs(parts.query).items()}
-        if path.startswith("users/") and path.endswith("/memberOf"):
+        if path.endswith("/memberOf"):
             parents = world.tenant.parents(path.split("/")[1])
             return {"value": [{"@odata.type": p.sort.odata, "id": p.id} for p in parents]}
+        if path.endswith("/members"):
+            inside = world.tenant.members(path.split("/")[1])
+            return {"value": [{"@odata.type": m.sort.odata, "id": m.id} for m in inside]}
         ask = Ask(method="GET", path=f"/{path}", params=params, base="https://graph.example")
         try:
             body = world.feeds.page(path.split("/")[0], ask)

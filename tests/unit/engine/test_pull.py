@@ -54,7 +54,10 @@ class Source:
         self.items[feed] = ()
         return Page(items, delta_link=f"{feed}/{len(self.asked)}")
 
-    async def user_groups(self, user_id: ObjectId) -> list[ObjectId]:
+    async def groups_of(self, feed: str, id_: ObjectId) -> list[ObjectId]:
+        return []
+
+    async def group_members(self, group_id: ObjectId) -> list[MemberSeen]:
         return []
 
 

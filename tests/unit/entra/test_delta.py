@@ -173,7 +173,7 @@ async def test_groups_of_a_user(delta: Delta, fake: Any) -> None:
             ]
         },
     )
-    assert await delta.user_groups(USER) == ["g"]
+    assert await delta.groups_of("users", USER) == ["g"]
 
 
 async def test_presence_of_a_user(delta: Delta, fake: Any, example: Any) -> None:

@@ -145,8 +145,8 @@ def test_rule_06_a_soft_delete_keeps_the_memberships_and_a_restore_is_verified(
     assert above(db, "u1") == {"g1", "g2"}
     round_(db, user("u1"))
     assert (presence(db, "u1"), row(db, "u1")["since"]) == ("present", None)
-    assert mirror.unverified(db) == [(n(db, "u1"), "u1")]
-    mirror.verify_groups(db, n(db, "u1"), ["g2"])  # type: ignore[list-item]
+    assert mirror.unverified(db) == [(n(db, "u1"), "u1", "users")]
+    mirror.verify(db, n(db, "u1"), ["g2"])  # type: ignore[list-item]
     assert above(db, "u1") == {"g2"}
     assert mirror.unverified(db) == []
 
@@ -157,21 +157,21 @@ def test_rule_06_who_was_gone_before_the_first_crawl_is_asked_for_her_groups(
     """Graph announces no membership of whoever is restored; and a new user looks the same. What a
     round has said of her may be newer than the answer, so nothing is taken away by it."""
     round_(db, user("u9"), group("g1", "u9"))
-    assert mirror.unverified(db) == [(n(db, "u9"), "u9")]
+    assert mirror.unverified(db) == [(n(db, "u9"), "u9", "users")]
     assert next(facts.bases(db, [n(db, "u9")])).verified
     before = mirror.revision(db)
-    mirror.verify_groups(db, n(db, "u9"), ["g2"])  # type: ignore[list-item]
+    mirror.verify(db, n(db, "u9"), ["g2"])  # type: ignore[list-item]
     assert above(db, "u9") == {"g1", "g2"} and mirror.revision(db) == before + 1
     round_(db, user("u10"))
     before = mirror.revision(db)
-    mirror.verify_groups(db, n(db, "u10"), [])
+    mirror.verify(db, n(db, "u10"), [])
     assert mirror.unverified(db) == [] and mirror.revision(db) == before
 
 
 def test_rule_06_verifying_leaves_the_memberships_in_deleted_groups(db: sqlite3.Connection) -> None:
     round_(db, gone("u1"), gone("g1"))
     round_(db, user("u1"))
-    mirror.verify_groups(db, n(db, "u1"), [])
+    mirror.verify(db, n(db, "u1"), [])
     round_(db, group("g1"))
     assert above(db, "u1") == {"g1", "g2"}
 
@@ -443,6 +443,19 @@ def test_whose_groups_changed_is_always_concerned(history: list[list[Seen]]) -> 
         assert {u for u in before if before[u] != after[u]} <= concerned(db, since)
 
 
+def test_rule_07_a_round_without_words_leaves_gaps_until_the_next_crawl(
+    db: sqlite3.Connection,
+) -> None:
+    """What it should have said is lost: she may be in a group in a way that nobody knows of."""
+    assert mirror.has_proof(db)
+    round_(db, bare("g1"))
+    assert not mirror.has_proof(db)
+    round_(db, user("u1", displayName="Other"))
+    assert not mirror.has_proof(db)
+    crawl(db, *TENANT)
+    assert mirror.has_proof(db)
+
+
 # What comes between a crawl's pages ---------------------------------------------------------------
 
 
@@ -456,7 +469,7 @@ def _restored_inside_a_crawl(confirmed: list[str]) -> sqlite3.Connection:
     rest = everybody[1:]
     stage(db, CRAWL, *map(user, rest), group("g1", *rest), group("g2", *everybody))
     round_(db, user("u1"))
-    mirror.verify_groups(db, n(db, "u1"), [ObjectId(each) for each in confirmed])
+    mirror.verify(db, n(db, "u1"), [ObjectId(each) for each in confirmed])
     return db
 
 

@@ -138,7 +138,7 @@ async def test_targeted_questions(entra: Entra, client: Client) -> None:
     few, everyone = entra.tenant.group("few").id, entra.tenant.group("everyone").id
     assert [m.id for m in await client.delta.group_members(few)] == ids[:3]
     assert len(await client.delta.group_members(everyone)) == 1200
-    assert set(await client.delta.user_groups(ids[0])) == {few, everyone}
+    assert set(await client.delta.groups_of("users", ids[0])) == {few, everyone}
     assert await client.delta.user_exists(ids[0])
     assert not await client.delta.deleted_user(ids[0])
     entra.tenant.delete(ids[0])
