@@ -17,10 +17,16 @@ from azsyncd.model.accounts import Account, Capabilities, Mark, TargetGroup, fol
 from azsyncd.model.changes import Kind, Withheld
 from azsyncd.model.identities import ObjectId
 from azsyncd.model.links import Origin
-from azsyncd.plan.matching import is_ours
+from azsyncd.plan.matching import is_same
 from azsyncd.state import codec, facts, links, targets, waiting
 from azsyncd.state.spill import Planned
-from azsyncd.state.standing import Standing, found_again, wake_for
+from azsyncd.state.standing import (
+    Standing,
+    found_again,
+    owner_of_account,
+    owner_of_group,
+    wake_for,
+)
 from azsyncd.state.store import Connection, Store
 from azsyncd.targets.base import Target
 
@@ -76,7 +82,7 @@ class Writes:
         assert isinstance(wanted, Account)
         assert now.object_id is not None
         n, t, object_id = planned.item.n, self._t, now.object_id
-        back = await self._confirm_missing(now, object_id)
+        back = await self._confirm_missing(n, object_id, now)
         if back is not None:
             return lambda db: found_again(db, t, n, back, self._clock.now())
         standing = await self._target.find_account(wanted.username)
@@ -101,23 +107,21 @@ class Writes:
 
         return record
 
-    async def _confirm_missing(self, now: Standing, object_id: ObjectId) -> Account | None:
-        """An account that was there once: a second read by its id decides (rule 19). Where the
-        name is the id, it may be somebody else's by now."""
-        if now.link is None or not now.link["written"]:
-            return None
-        known = codec.account_of(now.link["written"])
+    async def _confirm_missing(self, n: int, object_id: ObjectId, now: Standing) -> Account | None:
+        """An account that was there once: a second read by its id decides (rule 19). What stands
+        there may be somebody else's by now, where the name is the id."""
+        known = codec.account_of(now.link["written"]) if now.link is not None else None
         found = await self._target.read_account(known) if known is not None else None
-        if found is None or known is None:
+        if known is None or found is None:
             return None
         t = self._t
-        owner = await self._store.read(lambda db: links.owner_of(db, t, found.key))
-        if owner not in (None, object_id):
+
+        def taken(db: Connection) -> bool:
+            return owner_of_account(db, targets.put_account(db, t, found), n)
+
+        if await self._store.write(taken):
             return None
-        named = found.key is None or fold(found.key) == fold(found.username)
-        if named and not is_ours(known, found, object_id, self._instance):
-            return None
-        return found
+        return found if is_same(known, found, object_id, self._instance) else None
 
     async def _adopt(self, planned: Planned, now: Standing) -> Record:
         """Read it once more: what we adopt must be what we saw (rule 20)."""
@@ -267,6 +271,16 @@ class Writes:
         found = await self._target.find_group(seen.name)
         if found is None:
             raise NotFound(f"the group {seen.name!r} is gone", reason=Withheld.CONFLICT)
+
+        def taken(db: Connection) -> bool:
+            return owner_of_group(db, targets.put_group(db, t, found), n)
+
+        if await self._store.write(taken):  # it was renamed in the product
+            raise ChangeRejected(
+                f"the group that is called {seen.name!r} now is another one's",
+                "it is looked at again when the product is read as a whole",
+                reason=Withheld.CONFLICT,
+            )
 
         def record(db: Connection) -> None:
             g = targets.put_group(db, t, found)

@@ -209,3 +209,11 @@ def is_ours(sent: Account, found: Account, owner: str, instance: str) -> bool:
     same_mail = found.email is None or fold(found.email) == fold(sent.email or "")
     same_name = found.display_name is None or found.display_name == sent.display_name
     return fold(found.username) == fold(sent.username) and same_mail and same_name
+
+
+def is_same(known: Account, found: Account, owner: str, instance: str) -> bool:
+    """Whether the account that was read by the id of one that we lost sight of is that one. Where
+    the id is the name, another may have been made under it since."""
+    if found.mark is None and known.key not in (None, fold(known.username)):
+        return True
+    return is_ours(known, found, owner, instance)

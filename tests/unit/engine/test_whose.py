@@ -1,0 +1,117 @@
+"""What stands where another thing was, and is somebody else's (rules 18 and 19)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from azsyncd.model.accounts import Account, fold
+from azsyncd.model.identities import ObjectId, Seen
+from azsyncd.plan.policy import AccountRules, Policy
+from azsyncd.targets.memory import ABLE, Held, Memory
+
+from .office import EVERYBODY, Office, opened
+
+
+class Named(Memory):
+    """A product whose key is the name, and which has no place for marks."""
+
+    def __init__(self) -> None:
+        super().__init__("p", capabilities=replace(ABLE, has_marks=False))
+
+    def put(self, account: Account, *groups: str) -> Account:
+        key = account.key or fold(account.username)
+        return super().put(replace(account, key=key), *groups)
+
+
+class Numbered(Memory):
+    """A product whose groups have ids of their own."""
+
+    def put_group(self, name: str) -> Held:
+        held = super().put_group(name)
+        held.group = replace(held.group, key=f"id-of-{name}")
+        return held
+
+
+def user(number: int, name: str, **more: Any) -> Seen:
+    properties = {
+        "userPrincipalName": f"{name}@x.example",
+        "displayName": f"U {number}",
+        "mail": f"u{number}@x.example",
+        "accountEnabled": True,
+        **more,
+    }
+    return Seen(id=ObjectId(f"u{number}"), properties=properties)
+
+
+def group(number: int, name: str) -> Seen:
+    properties = {"displayName": name, "securityEnabled": True, "groupTypes": []}
+    return Seen(id=ObjectId(f"g{number}"), properties=properties)
+
+
+@pytest.fixture
+async def office(tmp_path: Path) -> AsyncIterator[Office]:
+    with capture_logs():
+        async with opened(tmp_path) as office:
+            yield office
+
+
+async def turns(office: Office) -> None:
+    for _ in range(3):
+        await office.turn("p")
+        office.clock.advance(100.0)
+
+
+async def test_rule_19_what_stands_under_the_name_of_a_missing_account_is_not_it(
+    office: Office,
+) -> None:
+    office.products["p"] = Named()
+    product = await office.open("p", Policy(scope=EVERYBODY, accounts=AccountRules(adopt="never")))
+    await office.crawl(user(1, "jo"))
+    await office.turn("p")
+    product.held.clear()
+    await office.crawl(user(1, "jo", accountEnabled=False), whole=False)
+    await office.turn("p", full=True)  # it is missing, and nobody needs it
+    stranger = Account(username="jo@x.example", email="jo@y.example", display_name="Another Jo")
+    theirs = product.put(stranger)
+    await office.crawl(user(1, "joanna"), whole=False)
+    await turns(office)
+    assert product.held["jo@x.example"] == theirs
+    assert product.account("joanna@x.example") is not None
+
+
+async def test_rule_19_nobody_takes_the_account_of_who_came_after_her(office: Office) -> None:
+    office.products["p"] = Named()
+    product = await office.open("p")
+    await office.crawl(user(2, "b", accountEnabled=False), user(1, "jo"))
+    await office.turn("p")
+    product.held.clear()
+    await office.crawl(user(1, "joanna"), user(2, "jo"), whole=False)
+    await office.turn("p", full=True)
+    await turns(office)
+    assert {name: held.display_name for name, held in product.held.items()} == {
+        "jo@x.example": "U 2",
+        "joanna@x.example": "U 1",
+    }
+    assert [method for method, _ in product.calls] == ["create_account"] * 3
+
+
+async def test_i9_groups_that_swapped_names_by_hand_do_not_stop_the_daemon(office: Office) -> None:
+    office.products["p"] = Numbered("p")
+    product = await office.open("p")
+    a, b = product.put_group("atl-a"), product.put_group("atl-b")
+    await office.crawl(user(1, "a"), group(1, "atl-a"))
+    await office.turn("p")
+    a.group, b.group = replace(a.group, name="atl-b"), replace(b.group, name="atl-a")
+    product.held_groups = {"atl-b": a, "atl-a": b}
+    await office.crawl(group(2, "atl-b"), whole=False)
+    report = await office.turn("p")
+    assert [(change.kind, reason) for change, _, reason, _, _ in report.failed] == [
+        ("adopt_group", "conflict")
+    ]
+    await office.turn("p", full=True)  # now both are known by their new names
