@@ -445,19 +445,26 @@ class Reconcile:
             return self.capabilities
         capabilities = await self.target.probe()
         fingerprint = await self.target.fingerprint()
-        row = await self._store.read(lambda db: targets.get(db, self.t))
-        if row.fingerprint is None:
-            others = await self._store.read(targets.all_targets)
-            same = [o.name for o in others if o.fingerprint == fingerprint and o.t != self.t]
-            if same:
-                raise TargetRefused(
-                    f"this installation is known as target {same[0]!r} already",
-                    f"azsyncd target rename {same[0]} {self.target.name} keeps what is known of it;"
-                    " if the file has both, take one out",
-                    target=self.target.name,
-                )
-            await self._store.write(lambda db: targets.update(db, self.t, fingerprint=fingerprint))
-        elif row.fingerprint != fingerprint:
+
+        def bind(db: Connection) -> tuple[str, list[str]]:
+            """In one transaction: two targets that are one installation ask at the same time."""
+            known = targets.get(db, self.t).fingerprint
+            if known is not None:
+                return known, []
+            same = [row.name for row in targets.all_targets(db) if row.fingerprint == fingerprint]
+            if not same:
+                targets.update(db, self.t, fingerprint=fingerprint)
+            return fingerprint, same
+
+        known, same = await self._store.write(bind)
+        if same:
+            raise TargetRefused(
+                f"this installation is known as target {same[0]!r} already",
+                f"azsyncd target rename {same[0]} {self.target.name} keeps what is known of it;"
+                " if the file has both, take one out",
+                target=self.target.name,
+            )
+        if known != fingerprint:
             raise TargetRefused(
                 "this is another installation than the one that azsyncd knows by this name",
                 f"check its url; azsyncd target rebind {self.target.name} gives up the old one",

@@ -1,7 +1,8 @@
-"""What stands where another thing was, and is somebody else's (rules 18 and 19)."""
+"""What stands where another thing was, and is somebody else's (rules 18, 19 and 25)."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from azsyncd.errors import TargetRefused
 from azsyncd.model.accounts import Account, fold
 from azsyncd.model.identities import ObjectId, Seen
 from azsyncd.plan.policy import AccountRules, Policy
@@ -115,3 +117,15 @@ async def test_i9_groups_that_swapped_names_by_hand_do_not_stop_the_daemon(offic
         ("adopt_group", "conflict")
     ]
     await office.turn("p", full=True)  # now both are known by their new names
+
+
+async def test_rule_25_two_targets_that_ask_at_once_are_one_installation(office: Office) -> None:
+    async def slowly(when: str, method: str) -> None:
+        await asyncio.sleep(0)
+
+    for name in ("a", "b"):
+        (await office.open(name, fingerprint="the same")).faults = slowly
+    await office.crawl(user(1, "a"))
+    told = await asyncio.gather(office.turn("a"), office.turn("b"), return_exceptions=True)
+    assert sum(isinstance(each, TargetRefused) for each in told) == 1
+    assert sum(len(product.calls) for product in office.products.values()) == 1
