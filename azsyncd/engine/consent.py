@@ -5,8 +5,8 @@ target.first_contact:  new ─► open (a hold with the counts) ─► consented
                         └──────── nothing stands there that would change ─────┘
                               └─► rejected ─► (release) new
 `consented` lasts until the whole plan is written, across crashes: all of it was agreed to, and
-spends no allowance. If more would be taken away by then than was agreed to, nobody has seen that:
-it is under the guard like everything else.
+spends no allowance. If more would be taken away or changed by then than was agreed to, nobody has
+seen that: it is under the guard like everything else.
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ MANUAL = "manual"
 
 _PORTION = 1000
 
+_LIMITED = DESTRUCTIVE | {Kind.RENAME, Kind.UPDATE}
+"""What the guard counts of accounts that stand there."""
+
 
 def meets(db: Connection, t: int) -> bool:
     """Whether this plan would adopt or change what stands there, in a target without links, or is
@@ -48,9 +51,10 @@ def give(db: Connection, t: int, now: float) -> None:
     """Everything of this plan was seen and agreed to: it spends no allowance."""
     counts, agreed = spill.counts(db, t), targets.get(db, t).agreed
     agreed = counts if agreed is None else agreed
-    spill.free_all(db, t, {k for k in DESTRUCTIVE if counts.get(k, 0) > agreed.get(k, 0)})
+    spill.free_all(db, t, {k for k in _LIMITED if counts.get(k, 0) > agreed.get(k, 0)})
     holds.close_standing(db, t, holds.FIRST_CONTACT, "approved", now)
-    agree(db, t, agreed)
+    # What is written by now was agreed to once, and not once more.
+    agree(db, t, {kind: min(number, counts.get(kind, 0)) for kind, number in agreed.items()})
 
 
 def agree(db: Connection, t: int, counts: Mapping[str, int]) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from azsyncd.engine.operations import NotThere
-from azsyncd.errors import AzsyncdError
+from azsyncd.errors import AzsyncdError, TargetUnavailable
+from azsyncd.model.accounts import Account
 from azsyncd.model.identities import ObjectId, Seen
 from azsyncd.state import holds, questions, targets
 from azsyncd.state.store import Connection, get_meta
@@ -109,3 +110,48 @@ async def test_rule_02_removals_that_waited_for_a_reading_follow_its_approval(
     await office.operations.approve(hold=hold, by="jo")
     (row,) = await office.store.read(targets.all_targets)
     assert row.full_due
+
+
+async def test_rule_26_consent_is_to_what_was_shown_also_for_changes(office: Office) -> None:
+    """The addresses of everybody change by an accident while a first sync is being written."""
+    many = range(130)
+
+    def people(domain: str) -> list[Seen]:
+        return [
+            Seen(
+                ObjectId(f"u{i}"),
+                {
+                    "userPrincipalName": f"u{i}@x.org",
+                    "displayName": f"U {i}",
+                    "mail": f"u{i}@{domain}",
+                    "accountEnabled": True,
+                },
+            )
+            for i in many
+        ]
+
+    product = await office.open("p")
+    for i in many:
+        name = f"u{i}@x.org"
+        product.put(Account(username=name, email=name, display_name=f"U {i}", active=True))
+    await office.crawl(*people("x.org"))
+    reconcile = office.reconciles["p"]
+    await reconcile.turn(cause="loop")
+    (hold,) = await office.operations.holds()
+    await office.operations.approve(hold=hold["id"], by="jo")
+    marks = 0
+
+    async def down(when: str, method: str) -> None:
+        nonlocal marks
+        marks += when == "before" and method == "mark_account"
+        if marks == 100:
+            raise TargetUnavailable("429", target="p")
+
+    whole, product.faults = product.faults, down
+    with pytest.raises(TargetUnavailable):
+        await reconcile.turn(cause="loop")
+    product.faults = whole
+    await office.crawl(*people("wrong.org"))
+    await reconcile.turn(cause="loop")
+    assert not [each for each in product.held.values() if "wrong" in str(each.email)]
+    assert all(each.mark for each in product.held.values())
