@@ -65,9 +65,10 @@ def lose(world: World, instead: Path | None = None) -> None:
     world.bury()
     for file in world.path.parent.glob("state.db*"):
         file.unlink()
+    world.copied = instead is not None
     if instead is not None:
         shutil.copy(instead, world.path)
-        # As `Running.notice_copy` does; what Entra says since then is tried end to end.
+        # As `Running.notice_copy` does.
         with closing(sqlite3.connect(world.path)) as db, db:
             assert db.execute("SELECT value FROM meta WHERE key = ?", (COPIED,)).fetchone() == (1,)
             db.execute("UPDATE target SET full_due = 1")

@@ -161,6 +161,7 @@ class World:
         self.tasks: list[asyncio.Task[Any]] = []
         self._connections: list[sqlite3.Connection] = []
         self.lives = 0
+        self.copied = False  # an old backup was put back, and Entra not read since
 
     # Interleaving ---------------------------------------------------------------------------------
 
@@ -255,6 +256,7 @@ class World:
             selected=SELECTED,
             poll_seconds=30.0,
             on_advance=self._advanced,
+            on_round=self._round_closed,
         )
         self.targets = {}
         for name, product in self.products.items():
@@ -270,7 +272,7 @@ class World:
                 concurrency=3,
                 signed_in_as=frozenset,
                 signs_in_as=lambda name, account: None,
-                mirror_revision=lambda: self.pull.state.revision,
+                mirror_revision=lambda: 0 if self.copied else self.pull.state.revision,
             )
 
     def run_loops(self) -> None:
@@ -283,6 +285,11 @@ class World:
     def _advanced(self, revision: int, seen_at: float) -> None:
         for target in self.targets.values():
             target.advanced(revision, seen_at)
+
+    def _round_closed(self, trigger: str, seconds: float, changed: int) -> None:
+        if self.copied:  # as `Running._caught_up`
+            self.copied = False
+            self._advanced(self.pull.state.revision, self.loop.moment)
 
     async def refresh(self) -> None:
         """Somebody but the reading has moved the mirror on."""
