@@ -6,7 +6,8 @@ writes in flight (I8). Before each write the mirror's revision is compared with 
 something newer was folded in, the rest of the chunk goes back and the newer slice is planned first.
 
 Around a write stand two commits: before it what must not be forgotten if we die ("we may have made
-this", allowance spent), after it what the product answered (outcomes.py).
+this", allowance spent; and once a chunk, what is on its way), after it what the product answered
+(outcomes.py).
 """
 
 from __future__ import annotations
@@ -78,6 +79,7 @@ class Apply:
         self._stopping = stopping
         self._sizes = (0, 0, 0)
         self._halted = False
+        self._begun: set[int] = set()  # of the chunk that is being sent
         self._writes = Writes(target, t, store, self._ledger, clock, capabilities, instance)
         self._outcomes = Outcomes(
             target, t, self._ledger, clock, run=run, cause=cause, current=current, observe=observe
@@ -106,9 +108,12 @@ class Apply:
             await self._ledger.settle()
 
     async def _chunk(self, chunk: Sequence[Planned], planned_at: int) -> None:
-        standings = await self._store.read(
-            lambda db: [standing(db, self._t, planned) for planned in chunk]
-        )
+        def begin(db: Connection) -> list[Standing]:
+            spill.sent(db, [planned.seq for planned in chunk])
+            return [standing(db, self._t, planned) for planned in chunk]
+
+        standings = await self._store.write(begin)
+        self._begun.clear()
         lanes: dict[tuple[str, int], list[tuple[Planned, Standing]]] = {}
         for planned, now in zip(chunk, standings, strict=True):
             on_group = planned.item.gn and planned.change.kind in MEMBERSHIPS
@@ -127,6 +132,9 @@ class Apply:
             raise
         finally:
             self._halted = False
+            left = [planned.seq for planned in chunk if planned.seq not in self._begun]
+            if left:
+                await self._store.write(lambda db: spill.sent(db, left, False))
 
     async def _lane(self, lane: Batch, planned_at: int) -> None:
         rest = list(lane)
@@ -136,6 +144,7 @@ class Apply:
                     return
                 together = self._together(rest)
                 batch, rest = rest[:together], rest[together:]
+                self._begun.update(planned.seq for planned, _ in batch)
                 try:
                     if batch[0][0].change.kind in MEMBERSHIPS:
                         await self._members(batch)

@@ -5,8 +5,9 @@ ordinary change are one path (Synapse's federation sender works like this). What
 only the revision that the target has reached; it advances when everybody of the slice is right, or
 waits with a reason (rule 29). A target that is down, slow or refuses us costs the others nothing.
 
-A turn:  probe → settle pending creates → inventory if a full plan is due → plan (everything, or the
-slice since the revision) → guard → send, with newer slices planned between the chunks → advance.
+A turn:  probe → look up what was not answered → inventory if a full plan is due → plan (everything,
+or the slice since the revision) → guard → send, with newer slices planned between the chunks →
+advance.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from azsyncd.engine.planning import Planning
 from azsyncd.engine.recording import Draft
 from azsyncd.engine.saved import Chosen
 from azsyncd.engine.steady import Steady
+from azsyncd.engine.unanswered import settle_unanswered
 from azsyncd.errors import TargetError, TargetRefused
 from azsyncd.model.accounts import Capabilities, fold
 from azsyncd.model.changes import Change, Withheld
@@ -283,6 +285,7 @@ class Reconcile:
             self._say_contact(row.first_contact)
             return Report(stopped="first_contact")
         await self.prepare(anew=due)  # a full sync reads everything afresh, abilities too
+        await settle_unanswered(self.target, self.t, self._store, self._clock, self._instance)
         if self.policy.mode is not Mode.REPORT:
             await settle_pending(self.target, self.t, self._store, self._clock, self._instance)
         begun = 0
@@ -326,6 +329,7 @@ class Reconcile:
                 waiting.make_due_again(db, self.t, n, now)
 
         await self.prepare(anew=True)
+        await settle_unanswered(self.target, self.t, self._store, self._clock, self._instance)
         await settle_pending(self.target, self.t, self._store, self._clock, self._instance)
         # Whatever of the plan is not sent is owed by nothing but this, should we die.
         begun = await self._store.write(lambda db: targets.begin_full(db, self.t))

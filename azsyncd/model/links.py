@@ -61,9 +61,11 @@ class Edge:
     """One membership that stands in the target, as we see it (rule 21).
 
     `ours` is None until it was decided: seen in a complete inventory and not judged yet.
-    `inherited`: still shown after a confirmed removal, so it comes from elsewhere.
+    `inherited`: still shown after a confirmed removal, so it comes from elsewhere. `unsure`: the
+    answer to our last write of it was lost, so that it may stand or not.
     """
 
     group: ObjectId
     ours: bool | None
     inherited: bool = False
+    unsure: bool = False

@@ -40,7 +40,9 @@ def plan_edges(facts: UserFacts, desk: Desk) -> Part:
     for group in sorted(wanted):
         target = desk.groups[group]
         edge = facts.edges.get(group)
-        if edge is not None or not target.stands or target.blocked is not None:
+        if not target.stands or target.blocked is not None:
+            continue
+        if edge is not None and not edge.unsure:
             continue
         by_hand = group in facts.lost
         why = Reason.DRIFT if by_hand else Reason.NEW

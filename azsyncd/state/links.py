@@ -193,11 +193,11 @@ def edges_of(db: sqlite3.Connection, t: int, a: int) -> dict[ObjectId, Edge]:
     """The memberships of an account in groups that are linked, or that a wanted name of one
     object alone would adopt, by the object of the group."""
     rows = db.execute(
-        "SELECT o.id, e.ours, e.inherited FROM edge e"
+        "SELECT o.id, e.ours, e.inherited, e.unsure FROM edge e"
         " JOIN link l ON l.g = e.g JOIN object o ON o.n = l.n"
         " WHERE e.a = :a AND NOT e.removed"
         " UNION ALL"
-        " SELECT o.id, e.ours, e.inherited FROM edge e"
+        " SELECT o.id, e.ours, e.inherited, e.unsure FROM edge e"
         " JOIN target_group tg ON tg.g = e.g"
         " JOIN claim c ON c.t = :t AND c.field = 'group' AND c.key = tg.name"
         " JOIN object o ON o.n = c.n"
@@ -209,7 +209,8 @@ def edges_of(db: sqlite3.Connection, t: int, a: int) -> dict[ObjectId, Edge]:
         {"a": a, "t": t},
     )
     return {
-        row[0]: Edge(row[0], None if row[1] is None else bool(row[1]), bool(row[2])) for row in rows
+        id_: Edge(id_, None if ours is None else bool(ours), bool(inherited), bool(unsure))
+        for id_, ours, inherited, unsure in rows
     }
 
 
@@ -257,14 +258,33 @@ def edge_added(db: sqlite3.Connection, g: int, a: int) -> None:
     """We put an account into a group."""
     db.execute(
         "INSERT INTO edge (g, a, ours) VALUES (?, ?, 1)"
-        " ON CONFLICT (g, a) DO UPDATE SET ours = 1, removed = 0, lost = 0",
+        " ON CONFLICT (g, a) DO UPDATE SET ours = 1, removed = 0, lost = 0, unsure = 0",
         (g, a),
     )
 
 
+def edge_unsure(db: sqlite3.Connection, g: int, a: int, *, added: bool) -> None:
+    """The answer to a write of this membership was lost: it counts as standing for whoever does
+    not want it, and as absent for whoever does. If we added it, it is ours."""
+    if added:
+        db.execute(
+            "INSERT INTO edge (g, a, ours, unsure) VALUES (?, ?, 1, 1)"
+            " ON CONFLICT (g, a) DO UPDATE SET unsure = 1, removed = 0, lost = 0,"
+            " ours = iif(removed OR ours IS NULL, 1, ours)",
+            (g, a),
+        )
+    else:
+        db.execute("UPDATE edge SET unsure = 1 WHERE g = ? AND a = ? AND NOT removed", (g, a))
+
+
+def edges_unsure(db: sqlite3.Connection, a: int) -> None:
+    """The same of all memberships of an account."""
+    db.execute("UPDATE edge SET unsure = 1 WHERE a = ? AND NOT removed", (a,))
+
+
 def edge_removed(db: sqlite3.Connection, g: int, a: int) -> None:
     """We took an account out of a group. The row stays until an inventory confirms it."""
-    db.execute("UPDATE edge SET removed = 1, lost = 0 WHERE g = ? AND a = ?", (g, a))
+    db.execute("UPDATE edge SET removed = 1, lost = 0, unsure = 0 WHERE g = ? AND a = ?", (g, a))
 
 
 def lost_of(db: sqlite3.Connection, a: int) -> frozenset[ObjectId]:

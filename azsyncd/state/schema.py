@@ -151,7 +151,7 @@ CREATE INDEX target_group_name ON target_group (t, name);
 
 -- A membership that stands in the target. ours NULL: not judged yet (rule 21).
 -- removed: we removed it; if an inventory shows it again it is inherited. lost (and removed):
--- somebody else ended what was ours.
+-- somebody else ended what was ours. unsure: the answer to our last write of it was lost.
 CREATE TABLE edge (
     g         INTEGER NOT NULL,
     a         INTEGER NOT NULL,
@@ -159,6 +159,7 @@ CREATE TABLE edge (
     inherited INTEGER NOT NULL DEFAULT 0,
     removed   INTEGER NOT NULL DEFAULT 0,
     lost      INTEGER NOT NULL DEFAULT 0,
+    unsure    INTEGER NOT NULL DEFAULT 0,
     inventory INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (g, a)
 ) WITHOUT ROWID;
@@ -379,7 +380,8 @@ CREATE TABLE letter (
 );
 CREATE INDEX letter_door ON letter (door, id);
 
--- The plan in flight, spilled so that memory stays bounded. Not a queue: dropped at start-up.
+-- The plan in flight, spilled so that memory stays bounded. Not a queue: dropped at start-up; but
+-- what was `sent` and not answered is looked up first (rule 18).
 CREATE TABLE planned (
     seq    INTEGER PRIMARY KEY AUTOINCREMENT,  -- what is planned later has the higher number
     t      INTEGER NOT NULL,
@@ -390,12 +392,14 @@ CREATE TABLE planned (
     class  TEXT,
     free   INTEGER NOT NULL DEFAULT 0,         -- approved: spends no allowance
     held   TEXT,
+    sent   INTEGER NOT NULL DEFAULT 0,         -- it is on its way, or was when we died
     akey   TEXT NOT NULL DEFAULT '',
     change TEXT NOT NULL,
     body   TEXT NOT NULL
 );
 CREATE INDEX planned_order ON planned (t, phase, rank, gn, n, seq) WHERE held IS NULL;
 CREATE INDEX planned_n ON planned (t, n);
+CREATE INDEX planned_sent ON planned (t, seq) WHERE sent;
 """,
 )
 

@@ -92,6 +92,20 @@ def chunk(db: sqlite3.Connection, t: int, size: int) -> list[Planned]:
     return [_planned(row) for row in rows]
 
 
+def sent(db: sqlite3.Connection, seqs: Iterable[int], value: bool = True) -> None:
+    """These are on their way from now on; or (`value` False) none of them went out."""
+    sql = "UPDATE planned SET sent = ? WHERE seq = ?"
+    db.executemany(sql, [(int(value), seq) for seq in seqs])
+
+
+def unanswered(db: sqlite3.Connection, t: int) -> list[Planned]:
+    """What was on its way when a turn ended: whether it took effect is not known."""
+    found = db.execute(
+        "SELECT * FROM planned INDEXED BY planned_sent WHERE t = ? AND sent ORDER BY seq", (t,)
+    )
+    return [_planned(row) for row in found]
+
+
 def done(db: sqlite3.Connection, seq: int) -> None:
     """A change was sent, or will not be."""
     db.execute("DELETE FROM planned WHERE seq = ?", (seq,))

@@ -195,7 +195,7 @@ def put_members(
         "INSERT INTO edge (g, a, inventory)"
         " SELECT ?, a, ? FROM account WHERE t = ? AND key = ?"
         " ON CONFLICT (g, a) DO UPDATE SET inventory = excluded.inventory,"
-        " inherited = inherited OR (removed AND NOT lost), removed = 0, lost = 0",
+        " inherited = inherited OR (removed AND NOT lost), removed = 0, lost = 0, unsure = 0",
         [(row["g"], inventory, t, member) for member in members],
     )
 
@@ -210,7 +210,7 @@ def members_read(db: sqlite3.Connection, t: int, groups: Iterable[str], inventor
             # What was ours is remembered: somebody else has ended it (rule 22).
             db.execute(
                 "DELETE FROM edge WHERE g = ? AND inventory < ?"
-                " AND (ours IS NOT 1 OR (removed AND NOT lost))",
+                " AND (ours IS NOT 1 OR unsure OR (removed AND NOT lost))",
                 gone,
             )
             db.execute(

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from azsyncd.errors import TargetRefused
+from azsyncd.errors import TargetRefused, TargetUnavailable
 from azsyncd.model.accounts import Account, fold
 from azsyncd.model.identities import ObjectId, Seen
 from azsyncd.plan.policy import AccountRules, Policy
+from azsyncd.state import links
 from azsyncd.targets.memory import ABLE, Held, Memory
 
 from .office import EVERYBODY, Office, opened
@@ -29,6 +30,13 @@ class Named(Memory):
     def put(self, account: Account, *groups: str) -> Account:
         key = account.key or fold(account.username)
         return super().put(replace(account, key=key), *groups)
+
+    async def rename_account(self, have: Account, username: str) -> Account:
+        await self._before("rename_account", have)
+        stored = replace(self._there(have), username=username, key=fold(username))
+        del self.held[str(have.key)]
+        self.held[fold(username)] = stored
+        return await self._after("rename_account", stored)
 
 
 class Numbered(Memory):
@@ -101,6 +109,28 @@ async def test_rule_19_nobody_takes_the_account_of_who_came_after_her(office: Of
         "joanna@x.example": "U 1",
     }
     assert [method for method, _ in product.calls] == ["create_account"] * 3
+
+
+async def test_rule_18_a_rename_whose_answer_is_lost_is_known_again(office: Office) -> None:
+    """Nothing stands under the key that is known; under the new one stands what was sent."""
+    office.products["p"] = Named()
+    product = await office.open("p", Policy(scope=EVERYBODY, accounts=AccountRules(adopt="never")))
+    await office.crawl(user(1, "jo"))
+    await office.turn("p")
+    whole = product.faults
+
+    async def lost(when: str, method: str) -> None:
+        if (when, method) == ("after", "rename_account"):
+            product.faults = whole
+            raise TargetUnavailable("the answer was lost", target="p")
+
+    product.faults = lost
+    await office.crawl(user(1, "joanna"), whole=False)
+    with pytest.raises(TargetUnavailable):
+        await office.turn("p")
+    await turns(office)
+    assert list(product.held) == ["joanna@x.example"]
+    assert await office.store.read(lambda db: links.owner_of(db, 1, "joanna@x.example")) == "u1"
 
 
 async def test_i9_groups_that_swapped_names_by_hand_do_not_stop_the_daemon(office: Office) -> None:
