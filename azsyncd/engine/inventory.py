@@ -1,7 +1,9 @@
 """Reads what stands in a target: accounts, groups, and the members of the groups that matter.
 
 An inventory is numbered, and closed when it is complete: only then does absence count (rule 2).
-One that fails half-way leaves what was seen, and proves nothing.
+One that fails half-way leaves what was seen, and proves nothing. Whoever is linked and was not seen
+is asked for by the account's id before that counts (rule 19); and whose account was lost sight of
+has it again when it is seen again.
 """
 
 from __future__ import annotations
@@ -12,8 +14,11 @@ import structlog
 
 from azsyncd.clock import Clock
 from azsyncd.engine.planning import Planning
-from azsyncd.model.accounts import Account, Capabilities, TargetGroup
-from azsyncd.state import targets
+from azsyncd.errors import ChangeRejected
+from azsyncd.model.accounts import Account, Capabilities, TargetGroup, fold
+from azsyncd.plan.matching import is_same
+from azsyncd.state import facts, links, targets, waiting
+from azsyncd.state.standing import account_number, owner_of_account
 from azsyncd.state.store import Connection, Store
 from azsyncd.targets.base import Target
 
@@ -38,6 +43,7 @@ class Inventory:
         clock: Clock,
         planning: Planning,
         capabilities: Capabilities,
+        instance: str,
         step: Step,
     ) -> None:
         self._target = target
@@ -46,6 +52,7 @@ class Inventory:
         self._clock = clock
         self._planning = planning
         self._capabilities = capabilities
+        self._instance = instance
         self._step = step
         self._number = 0
 
@@ -53,6 +60,8 @@ class Inventory:
         """Read everything; raises TargetError."""
         self._number = await self._store.write(lambda db: targets.begin_inventory(db, self._t))
         count = await self._accounts()
+        if self._capabilities.lists_all_accounts:
+            await self._confirm_absent()
         await self._groups()
         self._planning.forget()
         await self._store.write(self._planning.learn_groups)
@@ -63,11 +72,13 @@ class Inventory:
         )
         await self._members(wanted)
         complete = self._capabilities.lists_all_accounts
-        await self._store.write(
-            lambda db: targets.close_inventory(
-                db, self._t, self._number, self._clock.now(), complete=complete
-            )
-        )
+
+        def close(db: Connection) -> None:
+            now = self._clock.now()
+            targets.close_inventory(db, self._t, self._number, now, complete=complete)
+            _find_again(db, self._t, self._instance, now)
+
+        await self._store.write(close)
         log.info("inventory.completed", target=self._target.name, accounts=count)
 
     async def _accounts(self) -> int:
@@ -87,6 +98,19 @@ class Inventory:
                 self._step("reading accounts", count, None)
         await keep()
         return count
+
+    async def _confirm_absent(self) -> None:
+        """A listing may leave somebody out. What is taken for gone loses its memberships, and a
+        leaver's account is not looked for again."""
+        unseen = await self._store.read(lambda db: links.unseen(db, self._t, self._number))
+        for done, account in enumerate(unseen):
+            self._step("looking for accounts", done, len(unseen))
+            try:
+                found = await self._target.read_account(account)
+            except ChangeRejected:  # this one cannot be read: it is as the listing says
+                continue
+            if found is not None and found.key == account.key:
+                await self._store.write(lambda db, each=found: self._keep_accounts(db, (each,)))  # type: ignore[misc]
 
     def _keep_accounts(self, db: Connection, accounts: tuple[Account, ...]) -> None:
         # Marks and attributes have one place: a listing shows both, or neither.
@@ -135,6 +159,17 @@ class Inventory:
 def _groups(db: Connection, t: int, groups: tuple[TargetGroup, ...], number: int) -> None:
     for group in groups:
         targets.put_group(db, t, group, number)
+
+
+def _find_again(db: Connection, t: int, instance: str, now: float) -> None:
+    for n, object_id, known in links.lost_accounts(db, t):
+        a = account_number(db, t, known.key or fold(known.username))
+        found = facts.account_at(db, a)
+        if a is None or found is None or owner_of_account(db, a, n):
+            continue
+        if is_same(known, found, object_id, instance):
+            links.found(db, t, n, a)
+            waiting.make_due(db, t, n, now)
 
 
 def _members(

@@ -508,6 +508,7 @@ class Reconcile:
             self._clock,
             self.planning,
             capabilities,
+            self._instance,
             self._step(tell),
         ).take()
 

@@ -155,6 +155,31 @@ def missing(db: sqlite3.Connection, t: int, n: int) -> None:
     db.execute("UPDATE link SET state = 'missing' WHERE t = ? AND n = ? AND state = 'live'", (t, n))
 
 
+def unseen(db: sqlite3.Connection, t: int, inventory: int) -> list[Account]:
+    """The linked accounts that this inventory has not shown so far."""
+    rows = db.execute(
+        "SELECT ac.body FROM link l JOIN account ac ON ac.a = l.a"
+        " WHERE l.t = ? AND ac.inventory < ? ORDER BY ac.a",
+        (t, inventory),
+    )
+    return [codec.account_from_dict(codec.load(row["body"])) for row in rows]
+
+
+def lost_accounts(db: sqlite3.Connection, t: int) -> list[tuple[int, ObjectId, Account]]:
+    """(object, id, what we last knew) of every account that we lost sight of."""
+    rows = db.execute(
+        "SELECT l.n, o.id, l.written FROM link l JOIN object o ON o.n = l.n"
+        " WHERE l.t = ? AND l.state = 'missing' AND l.a IS NULL AND l.written IS NOT NULL",
+        (t,),
+    ).fetchall()
+    return [(r["n"], r["id"], codec.account_from_dict(codec.load(r["written"]))) for r in rows]
+
+
+def found(db: sqlite3.Connection, t: int, n: int, a: int) -> None:
+    """What we lost sight of stands there: all that was known of the link holds still."""
+    db.execute("UPDATE link SET a = ?, state = 'live' WHERE t = ? AND n = ?", (a, t, n))
+
+
 def leaver(
     db: sqlite3.Connection,
     t: int,

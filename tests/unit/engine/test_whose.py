@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from azsyncd.errors import TargetRefused, TargetUnavailable
 from azsyncd.model.accounts import Account, fold
 from azsyncd.model.identities import ObjectId, Seen
-from azsyncd.plan.policy import AccountRules, Policy
+from azsyncd.plan.policy import AccountRules, Policy, Scope, Stage, UserScope
 from azsyncd.state import links
 from azsyncd.targets.memory import ABLE, Held, Memory
 
@@ -69,6 +69,23 @@ async def office(tmp_path: Path) -> AsyncIterator[Office]:
     with capture_logs():
         async with opened(tmp_path) as office:
             yield office
+
+
+class Forgetful(Memory):
+    """Its listing, or all of it, knows nothing of some accounts for a while."""
+
+    def __init__(self) -> None:
+        super().__init__("p")
+        self.unlisted: set[str] = set()
+        self.lost: set[str] = set()
+
+    async def accounts(self) -> AsyncIterator[Account]:
+        async for account in super().accounts():
+            if account.key not in self.unlisted | self.lost:
+                yield account
+
+    async def read_account(self, account: Account) -> Account | None:
+        return None if account.key in self.lost else await super().read_account(account)
 
 
 async def turns(office: Office) -> None:
@@ -131,6 +148,37 @@ async def test_rule_18_a_rename_whose_answer_is_lost_is_known_again(office: Offi
     await turns(office)
     assert list(product.held) == ["joanna@x.example"]
     assert await office.store.read(lambda db: links.owner_of(db, 1, "joanna@x.example")) == "u1"
+
+
+@pytest.mark.parametrize("how", ["unlisted", "lost"])
+async def test_rule_19_a_leaver_whose_account_is_not_seen_once_is_not_forgotten(
+    office: Office, how: str
+) -> None:
+    """Nothing is made for her again, which is when others are found again."""
+    product = Forgetful()
+    office.products["p"] = product
+    stages = (Stage(after="1s", do="keep"), Stage(after="1d", do="deactivate"))
+    scope = Scope(users=UserScope(where="user.department == 'x'"))
+    await office.open("p", Policy(scope=scope, accounts=AccountRules(leavers=stages)))
+    await office.crawl(user(1, "jo", department="x"), user(2, "ann", department="x"), group(1, "g"))
+    await office.turn("p")
+    await office.crawl(user(1, "jo", department="y"), whole=False)
+    await office.turn("p")
+    account = product.account("jo@x.example")
+    assert account is not None and account.active
+    getattr(product, how).add(account.key)
+    await office.turn("p", full=True)
+    getattr(product, how).clear()
+    await office.turn("p", full=True)
+    office.clock.advance(2 * 86400.0)
+    await office.turn("p")
+    assert {each.username: each.active for each in product.held.values()} == {
+        "jo@x.example": False,
+        "ann@x.example": True,
+    }
+    assert [method for method, _ in product.calls if method == "create_account"] == [
+        "create_account"
+    ] * 2
 
 
 async def test_i9_groups_that_swapped_names_by_hand_do_not_stop_the_daemon(office: Office) -> None:
