@@ -82,14 +82,15 @@ class Supervisor:
             failures += 1
 
     async def stop(self, names: tuple[str, ...] | None = None, *, patience: float = 0.0) -> None:
-        """End these tasks (default: all): wait for `patience` seconds, then cancel."""
-        chosen = [
-            self._tasks.pop(name) for name in (tuple(self._tasks) if names is None else names)
-        ]
+        """End these tasks (default: all): wait for `patience` seconds, then cancel. Whoever is
+        interrupted over it leaves them to the next one who stops (a reload, and then SIGTERM)."""
+        chosen = {n: t for n, t in self._tasks.items() if names is None or n in names}
         if not chosen:
             return
         if patience:
-            await asyncio.wait(chosen, timeout=patience)
-        for task in chosen:
+            await asyncio.wait(chosen.values(), timeout=patience)
+        for task in chosen.values():
             task.cancel()
-        await asyncio.gather(*chosen, return_exceptions=True)
+        await asyncio.gather(*chosen.values(), return_exceptions=True)
+        for name in chosen:
+            self._tasks.pop(name, None)

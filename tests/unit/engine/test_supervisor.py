@@ -142,3 +142,24 @@ async def test_a_failure_after_a_long_time_is_a_first_one_again() -> None:
         assert supervisor.crashing() == []
         clock.advance(RESTART_SECONDS[-1])
     await supervisor.stop()
+
+
+async def test_a_stop_that_is_interrupted_is_gone_on_with() -> None:
+    """SIGTERM while a reload waits for a write in flight."""
+    supervisor, ended = Supervisor(FakeClock(moves=False), print), []
+
+    async def writing() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append("writing")
+
+    supervisor.start("target x", writing)
+    await _turns()
+    reload = asyncio.create_task(supervisor.stop(("target x",), patience=20.0))
+    await _turns()
+    reload.cancel()
+    await asyncio.gather(reload, return_exceptions=True)
+    await supervisor.stop(("target x",))
+    assert ended == ["writing"]
+    assert supervisor.names == ()
