@@ -163,6 +163,10 @@ def _taken(user: User, wanted: Account, standing: Standing, desk: Desk) -> Match
         if desk.capabilities.renames_accounts and desk.policy.accounts.rename:
             return Matched(Match.CREATE)
     elif standing.gone and _rehire_allowed(user, standing, desk):
+        if standing.owner is not None and desk.users.excludes(standing.owner, desk.scope):
+            why = f"the account {wanted.username!r} is {standing.owner}'s, whom the scope excludes"
+            hint = "take her out of scope.users.exclude, or azsyncd unlink her"
+            return Matched(Match.NONE, why=why, hint=hint)
         return _protected(standing, desk) or Matched(Match.REHIRE, standing)
     return Matched(
         Match.NONE,

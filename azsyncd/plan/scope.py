@@ -236,6 +236,10 @@ class UserRule:
             return UserVerdict(Verdict.UNDECIDED, why_where, found)
         return UserVerdict(Verdict.IN, self._why_in(found, why_where), found)
 
+    def excludes(self, id_: ObjectId, facts: ScopeFacts) -> bool:
+        """Whether an object is excluded by its id, whatever it is called by now."""
+        return id_ in facts.excluded or fold(id_) in self._exclude
+
     def evidence(
         self, user: User, groups: frozenset[ObjectId], facts: ScopeFacts
     ) -> tuple[tuple[str, str, str], ...]:
@@ -262,7 +266,7 @@ class UserRule:
         return tuple(told)
 
     def _excluded(self, user: User, facts: ScopeFacts) -> UserVerdict | None:
-        if user.id in facts.excluded or fold(user.id) in self._exclude:
+        if self.excludes(user.id, facts):
             return UserVerdict(Verdict.EXCLUDED, "named by scope.users.exclude")
         if not self._has_upns:
             return None

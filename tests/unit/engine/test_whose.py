@@ -12,9 +12,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from azsyncd.errors import TargetRefused, TargetUnavailable
-from azsyncd.model.accounts import Account, fold
-from azsyncd.model.identities import ObjectId, Seen
-from azsyncd.plan.policy import AccountRules, Policy, Scope, Stage, UserScope
+from azsyncd.model.accounts import Account, TargetGroup, fold
+from azsyncd.model.identities import MemberKind, MemberSeen, ObjectId, Seen
+from azsyncd.plan.policy import AccountRules, GroupRules, Policy, Scope, Stage, UserScope
 from azsyncd.state import links
 from azsyncd.targets.memory import ABLE, Held, Memory
 
@@ -59,9 +59,13 @@ def user(number: int, name: str, **more: Any) -> Seen:
     return Seen(id=ObjectId(f"u{number}"), properties=properties)
 
 
-def group(number: int, name: str) -> Seen:
+def group(number: int, name: str, *members: MemberSeen) -> Seen:
     properties = {"displayName": name, "securityEnabled": True, "groupTypes": []}
-    return Seen(id=ObjectId(f"g{number}"), properties=properties)
+    return Seen(id=ObjectId(f"g{number}"), properties=properties, members=members)
+
+
+def member(number: int, *, removed: bool = False) -> MemberSeen:
+    return MemberSeen(ObjectId(f"u{number}"), MemberKind.USER, removed)
 
 
 @pytest.fixture
@@ -72,7 +76,7 @@ async def office(tmp_path: Path) -> AsyncIterator[Office]:
 
 
 class Forgetful(Memory):
-    """Its listing, or all of it, knows nothing of some accounts for a while."""
+    """Its listing, or all of it, knows nothing of some accounts or groups for a while."""
 
     def __init__(self) -> None:
         super().__init__("p")
@@ -83,6 +87,11 @@ class Forgetful(Memory):
         async for account in super().accounts():
             if account.key not in self.unlisted | self.lost:
                 yield account
+
+    async def groups(self) -> AsyncIterator[TargetGroup]:
+        async for each in super().groups():
+            if each.key not in self.unlisted:
+                yield each
 
     async def read_account(self, account: Account) -> Account | None:
         return None if account.key in self.lost else await super().read_account(account)
@@ -179,6 +188,21 @@ async def test_rule_19_a_leaver_whose_account_is_not_seen_once_is_not_forgotten(
     assert [method for method, _ in product.calls if method == "create_account"] == [
         "create_account"
     ] * 2
+
+
+async def test_rule_09_nobody_takes_over_the_account_of_whom_the_scope_excludes(
+    office: Office,
+) -> None:
+    product = await office.open("p")
+    await office.crawl(user(1, "jo"), group(1, "g"))
+    await office.turn("p")
+    before = dict(product.held)
+    excluding = UserScope(everybody=True, exclude=("u1",))
+    await office.open("p", Policy(scope=EVERYBODY.model_copy(update={"users": excluding})))
+    purged = Seen(id=ObjectId("u1"), properties={}, removed="deleted")
+    await office.crawl(purged, user(2, "jo"), whole=False)
+    await turns(office)
+    assert product.held == before
 
 
 async def test_i9_groups_that_swapped_names_by_hand_do_not_stop_the_daemon(office: Office) -> None:
