@@ -9,6 +9,7 @@ has it again when it is seen again.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import structlog
 
@@ -63,6 +64,7 @@ class Inventory:
         if self._capabilities.lists_all_accounts:
             await self._confirm_absent()
         await self._groups()
+        await self._confirm_groups()
         self._planning.forget()
         await self._store.write(self._planning.learn_groups)
         wanted = await self._store.read(
@@ -110,7 +112,7 @@ class Inventory:
             except ChangeRejected:  # this one cannot be read: it is as the listing says
                 continue
             if found is not None and found.key == account.key:
-                await self._store.write(lambda db, each=found: self._keep_accounts(db, (each,)))  # type: ignore[misc]
+                await self._store.write(partial(self._keep_accounts, accounts=(found,)))
 
     def _keep_accounts(self, db: Connection, accounts: tuple[Account, ...]) -> None:
         # Marks and attributes have one place: a listing shows both, or neither.
@@ -131,6 +133,16 @@ class Inventory:
             if len(batch) >= BATCH:
                 await keep()
         await keep()
+
+    async def _confirm_groups(self) -> None:
+        """The same for groups: what is taken for gone is known no more."""
+        unseen = await self._store.read(lambda db: links.unseen_groups(db, self._t, self._number))
+        for group in unseen:
+            found = await self._target.find_group(group.name)
+            if found is not None and found.key == group.key:
+                await self._store.write(
+                    partial(_groups, t=self._t, groups=(found,), number=self._number)
+                )
 
     async def _members(self, groups: list[TargetGroup]) -> None:
         done: set[str] = set()

@@ -165,6 +165,16 @@ def unseen(db: sqlite3.Connection, t: int, inventory: int) -> list[Account]:
     return [codec.account_from_dict(codec.load(row["body"])) for row in rows]
 
 
+def unseen_groups(db: sqlite3.Connection, t: int, inventory: int) -> list[TargetGroup]:
+    """The linked groups that this inventory has not shown so far."""
+    rows = db.execute(
+        "SELECT tg.body FROM link l JOIN target_group tg ON tg.g = l.g"
+        " WHERE l.t = ? AND tg.inventory < ? ORDER BY tg.g",
+        (t, inventory),
+    )
+    return [codec.group_from_dict(codec.load(row["body"])) for row in rows]
+
+
 def lost_accounts(db: sqlite3.Connection, t: int) -> list[tuple[int, ObjectId, Account]]:
     """(object, id, what we last knew) of every account that we lost sight of."""
     rows = db.execute(

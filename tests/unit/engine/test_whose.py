@@ -190,6 +190,23 @@ async def test_rule_19_a_leaver_whose_account_is_not_seen_once_is_not_forgotten(
     ] * 2
 
 
+async def test_rule_19_a_group_that_is_not_listed_once_is_not_forgotten(office: Office) -> None:
+    """With `adopt: false` nobody would take it over again, and with it the memberships were lost
+    of which it is known that they are ours."""
+    product = Forgetful()
+    office.products["p"] = product
+    await office.open("p", Policy(scope=EVERYBODY, groups=GroupRules(adopt=False)))
+    await office.crawl(user(1, "a"), user(2, "b"), group(1, "atl-a", member(1), member(2)))
+    await office.turn("p")
+    product.unlisted.add("atl-a")
+    await office.turn("p", full=True)
+    product.unlisted.clear()
+    await office.turn("p", full=True)
+    await office.crawl(group(1, "atl-a", member(2, removed=True)), whole=False)
+    await office.turn("p")
+    assert product.members_of("atl-a") == {"a@x.example"}
+
+
 async def test_rule_09_nobody_takes_over_the_account_of_whom_the_scope_excludes(
     office: Office,
 ) -> None:
