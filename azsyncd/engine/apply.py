@@ -108,14 +108,19 @@ class Apply:
             await self._ledger.settle()
 
     async def _chunk(self, chunk: Sequence[Planned], planned_at: int) -> None:
-        def begin(db: Connection) -> list[Standing]:
+        def begin(db: Connection) -> list[tuple[Planned, Standing]]:
             spill.sent(db, [planned.seq for planned in chunk])
-            return [standing(db, self._t, planned) for planned in chunk]
+            found = [(planned, standing(db, self._t, planned)) for planned in chunk]
+            # Whoever was a stranger when this was planned may be somebody's by now.
+            known = {p.seq for p, now in found if p.item.akey and not self._is_foreign(db, now)}
+            for seq in known:
+                spill.done(db, seq)
+            return [(planned, now) for planned, now in found if planned.seq not in known]
 
-        standings = await self._store.write(begin)
+        sending = await self._store.write(begin)
         self._begun.clear()
         lanes: dict[tuple[str, int], list[tuple[Planned, Standing]]] = {}
-        for planned, now in zip(chunk, standings, strict=True):
+        for planned, now in sending:
             on_group = planned.item.gn and planned.change.kind in MEMBERSHIPS
             key = ("g", planned.item.gn) if on_group else ("n", planned.item.n)
             lanes.setdefault(key, []).append((planned, now))
@@ -135,6 +140,11 @@ class Apply:
             left = [planned.seq for planned in chunk if planned.seq not in self._begun]
             if left:
                 await self._store.write(lambda db: spill.sent(db, left, False))
+
+    def _is_foreign(self, db: Connection, now: Standing) -> bool:
+        if now.g is None or now.a is None:
+            return False
+        return bool(links.foreign_members(db, self._t, now.g, now.a))
 
     async def _lane(self, lane: Batch, planned_at: int) -> None:
         rest = list(lane)

@@ -359,19 +359,23 @@ def holders(db: sqlite3.Connection, t: int, n: int) -> set[int]:
     return {row[0] for row in rows}
 
 
-def foreign_members(db: sqlite3.Connection, t: int, g: int) -> list[Account]:
+def foreign_members(
+    db: sqlite3.Connection, t: int, g: int, only: int | None = None
+) -> list[Account]:
     """The members of a group who are linked to nobody (for `foreign_members: remove`), and whom
-    nobody may be about to adopt, or to leave alone (excluded, undecided)."""
+    nobody may be about to adopt, or to leave alone (excluded, undecided). `only`: this account."""
+    one = "" if only is None else " AND e.a = :only"
     rows = db.execute(
         "SELECT ac.body FROM edge e JOIN account ac ON ac.a = e.a"
         " LEFT JOIN link l ON l.a = e.a"
         " WHERE e.g = :g AND NOT e.removed AND NOT e.inherited AND l.n IS NULL"
+        f"{one}"
         " AND NOT EXISTS (SELECT 1 FROM claim c WHERE c.t = :t"
         "  AND c.field IN ('username', 'kept') AND c.key = ac.name)"
         " AND NOT EXISTS (SELECT 1 FROM claim c WHERE c.t = :t AND c.field = 'email'"
         "  AND c.key = ac.mail)"
         " AND NOT EXISTS (SELECT 1 FROM unlinked u WHERE u.t = :t AND u.key = ac.key)"
         " ORDER BY ac.key",
-        {"g": g, "t": t},
+        {"g": g, "t": t, "only": only},
     )
     return [codec.account_from_dict(codec.load(row["body"])) for row in rows]

@@ -207,6 +207,28 @@ async def test_rule_19_a_group_that_is_not_listed_once_is_not_forgotten(office: 
     assert product.members_of("atl-a") == {"a@x.example"}
 
 
+async def test_i2_a_stranger_who_becomes_somebody_while_a_plan_is_sent_stays_in(
+    office: Office,
+) -> None:
+    rules = GroupRules(foreign_members="remove")
+    product = await office.open("p", Policy(scope=EVERYBODY, groups=rules))
+    await office.crawl(user(1, "a"), group(1, "atl-a", member(1)))
+    await office.turn("p")
+    product.put(Account(username="late@x.example", display_name="U 9"), "atl-a")
+    product.put(Account(username="stranger@x.example", display_name="S"), "atl-a")
+    come: list[str] = []
+
+    async def comes(when: str, method: str) -> None:
+        if method == "create_account" and not come:
+            come.append(method)
+            await office.crawl(user(9, "late"), group(1, "atl-a", member(9)), whole=False)
+
+    product.faults = comes
+    await office.crawl(user(2, "b"), whole=False)
+    await office.turn("p", full=True)
+    assert product.members_of("atl-a") == {"a@x.example", "late@x.example"}
+
+
 async def test_rule_09_nobody_takes_over_the_account_of_whom_the_scope_excludes(
     office: Office,
 ) -> None:
