@@ -151,7 +151,7 @@ class Daemon:
                 running.pull.owe_crawl("configuration")
             await running.note_configuration("start")
             running.start()
-            await running.remember_config()
+            await running.remember_config(crawl=changed)
             self._metrics.config_last_reload_success_timestamp_seconds.set(self._loaded_at)
             log.info("daemon.started", version=__version__, targets=list(running.reconciles))
             systemd.ready("running")

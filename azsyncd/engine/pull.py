@@ -56,6 +56,9 @@ if that gets on, the link is dead, and if it does not, Entra is down."""
 HIDDEN_SECONDS = 3600.0
 """Between two crawls that are owed because objects came without a word."""
 
+CRAWL_OWED = "crawl_owed"
+"""Remembered until it was read: a slot of the schedule, or another file, owes a crawl."""
+
 BACK_OFF = (5.0, 15.0, 30.0, 60.0, 120.0, 300.0)
 REFUSED_BACK_OFF = (60.0, 300.0, 900.0)
 
@@ -210,13 +213,14 @@ class Pull:
             fresh = self._clock.now() - LINK_AGE
             usable = self._usable(feeds) and all(f.issued_at > fresh for f in feeds.values())
             crawling = bool(staging.cursors(db, CRAWL))
-            return mirror.revision(db), usable, crawling, get_meta(db, "last_round_at")
+            ready = usable and not get_meta(db, CRAWL_OWED, 0)
+            return mirror.revision(db), ready, crawling, get_meta(db, "last_round_at")
 
-        revision, usable, crawling, last = await self._store.read(load)
+        revision, ready, crawling, last = await self._store.read(load)
         self.state.revision = revision
         self.state.last_round_at = last
         self.state.crawling = crawling
-        if not usable or not (crawling or await self._store.read(_ever_crawled)):
+        if not ready or not (crawling or await self._store.read(_ever_crawled)):
             self._crawl_owed = True
         if revision:  # there is something to catch up with, whether or not anything changes now
             self._on_advance(revision, self._clock.monotonic())
@@ -477,6 +481,7 @@ class Pull:
             had_proof = mirror.has_proof(db)
             closed = mirror.fold_crawl(db, selected, self._clock.now())
             _settle_source_hold(db, closed, self._clock.now())
+            set_meta(db, CRAWL_OWED, 0)
             if closed.proof and not had_proof:
                 targets.all_due(db)  # what waited for a complete reading is planned now
             return closed

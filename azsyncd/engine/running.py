@@ -25,7 +25,7 @@ from azsyncd.engine.events import Events
 from azsyncd.engine.figures import Budgets, budgets_of
 from azsyncd.engine.gauges import Gauges
 from azsyncd.engine.keeper import Keeper
-from azsyncd.engine.pull import Pull
+from azsyncd.engine.pull import CRAWL_OWED, Pull
 from azsyncd.engine.reconcile import Reconcile
 from azsyncd.engine.supervisor import Crashing, Supervisor
 from azsyncd.engine.watching import Watch
@@ -466,9 +466,15 @@ class Running:
         digest = await self.store.read(lambda db: get_meta(db, "config_digest"))
         return digest is not None and digest != self.loaded.digest
 
-    async def remember_config(self) -> None:
-        """This file is in force now."""
-        await self.store.write(lambda db: set_meta(db, "config_digest", self.loaded.digest))
+    async def remember_config(self, *, crawl: bool = False) -> None:
+        """This file is in force now; and (`crawl`) a crawl is owed because of it."""
+
+        def remember(db: Connection) -> None:
+            set_meta(db, "config_digest", self.loaded.digest)
+            if crawl:
+                set_meta(db, CRAWL_OWED, 1)
+
+        await self.store.write(remember)
 
     async def note_configuration(self, by: str) -> None:
         """Whatever is written from now on is written under this file; its secrets are masked."""
@@ -487,8 +493,9 @@ class Running:
             slot = schedule.last_slot(cron, zone, now)
             if schedule.is_due(cron, zone, now, ran):
                 log.info("full_sync.due", slot=slot)
+                await self.store.write(lambda db, s=slot: _owe_slot(db, s))  # type: ignore[misc]
                 self.pull.owe_crawl("cron")
-            if slot != ran and (ran is None or (slot or "") > ran):
+            elif ran is None or schedule.is_ahead(zone, now, ran):
                 await self.store.write(lambda db, s=slot: set_meta(db, "cron_slot", s))  # type: ignore[misc]
             following = schedule.next_slot(cron, zone, now) or now + 60
             # In short steps: the wall clock may be set while we sleep.
@@ -564,6 +571,12 @@ def policy_digest(policy: Policy, instance: str) -> str:
     """Changes when what is planned may change."""
     said = json.dumps([instance, policy.model_dump(mode="json")], sort_keys=True)
     return hashlib.sha256(said.encode()).hexdigest()
+
+
+def _owe_slot(db: Connection, slot: str | None) -> None:
+    """This slot has run, as soon as the crawl that it owes was read: we may end before."""
+    set_meta(db, "cron_slot", slot)
+    set_meta(db, CRAWL_OWED, 1)
 
 
 def _remembered_accounts(db: Connection) -> dict[str, str]:

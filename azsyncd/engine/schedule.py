@@ -39,5 +39,12 @@ def is_due(cron: str, zone: str, now: float, ran: str | None) -> bool:
     return slot is not None and ran is not None and slot > ran
 
 
+def is_ahead(zone: str, now: float, ran: str | None) -> bool:
+    """Whether the slot that ran is in the future: the clock was wrong then, and no slot would run
+    until that day. Not by the hour that comes twice when summer ends."""
+    latest = _wall(zone, now) + timedelta(hours=3)
+    return ran is not None and ran > latest.strftime("%Y-%m-%dT%H:%M")
+
+
 def _wall(zone: str, now: float) -> datetime:
     return datetime.fromtimestamp(now, ZoneInfo(zone)).replace(tzinfo=None)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from azsyncd.engine.pull import Pull
+from azsyncd.engine.running import Running
 from azsyncd.errors import PageExpired, SourceUnavailable
 from azsyncd.model.identities import MemberKind, MemberSeen, ObjectId, Page, Seen
 from azsyncd.sandbox.clock import FakeClock
 from azsyncd.state import staging
-from azsyncd.state.store import Store, open_store
+from azsyncd.state.store import Store, open_store, set_meta
 
 JO = ObjectId("11111111-0000-0000-0000-000000000001")
 STAFF = ObjectId("22222222-0000-0000-0000-000000000001")
@@ -199,3 +201,33 @@ async def test_a_long_outage_is_no_reason_to_read_everything_again(store: Store)
     assert not await store.read(lambda db: staging.cursors(db, staging.CRAWL))
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_i11_a_slot_whose_crawl_was_not_read_is_owed_after_a_restart(store: Store) -> None:
+    """Entra is down at night, and somebody restarts the daemon. A clock that was a year ahead for a
+    while stops no slot either."""
+    source, clock = Source(), FakeClock(moves=False)
+    pull = pull_from(source, store, clock)
+    await pull.once(crawl=False)
+    assert pull.crawls == 1
+    schedule = SimpleNamespace(full_sync="0 3 * * *", timezone="UTC")
+    running = SimpleNamespace(
+        config=SimpleNamespace(schedule=schedule), clock=clock, store=store, pull=pull
+    )
+
+    async def wait() -> None:
+        keeping = asyncio.create_task(Running._keep_schedule(running))  # type: ignore[arg-type]
+        for _ in range(30):
+            await asyncio.sleep(0.02)
+            clock.advance(3600.0)
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
+
+    await store.write(lambda db: set_meta(db, "cron_slot", "2037-01-01T03:00"))
+    await wait()
+    again = pull_from(source, store, clock)
+    await again.once(crawl=False)
+    assert again.crawls == 1
+    once_more = pull_from(source, store, clock)
+    await once_more.once(crawl=False)
+    assert once_more.crawls == 0

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from azsyncd.engine.schedule import is_due, last_slot, next_slot
+from azsyncd.engine.schedule import is_ahead, is_due, last_slot, next_slot
 
 BERLIN = "Europe/Berlin"
 NIGHTLY = "30 2 * * *"
@@ -65,3 +65,13 @@ def test_no_schedule_is_never_due() -> None:
 
 def test_the_next_slot_is_in_the_zone() -> None:
     assert next_slot(NIGHTLY, BERLIN, at("2026-11-24T12:00:00")) == at("2026-11-25T02:30:00")
+
+
+def test_i11_a_slot_that_ran_while_the_clock_was_wrong_stops_no_others() -> None:
+    now = at("2026-11-24T12:00:00")
+    assert is_ahead(BERLIN, now, "2027-11-24T02:30")
+    assert is_ahead(BERLIN, now, "2026-11-25T02:30")
+    assert not is_ahead(BERLIN, now, "2026-11-24T02:30")
+    assert not is_ahead(BERLIN, now, None)
+    twice = at("2026-10-25T02:10:00", fold=1)
+    assert not is_ahead(BERLIN, twice, "2026-10-25T02:30")
