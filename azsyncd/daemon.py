@@ -310,6 +310,7 @@ class Daemon:
         """Everything is built; now the old one stops and the new one starts."""
         old = self.running
         new = await self._build(loaded, old.store, selected=selected)
+        new.keep_time(old)
         try:
             await self._move_listeners(loaded.config)
         except BaseException:

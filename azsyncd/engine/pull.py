@@ -157,6 +157,10 @@ class Pull:
         self._next = (source, selected)
         self.owe_crawl("reload")
 
+    def keep_time(self, old: Pull) -> None:
+        """This one takes the place of another: ages go on."""
+        self._clock.keep(old._clock)
+
     @property
     def rounds(self) -> int:
         """How many rounds were closed by this process."""

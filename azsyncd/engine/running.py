@@ -300,6 +300,13 @@ class Running:
 
     # Life ---------------------------------------------------------------------------------------
 
+    def keep_time(self, old: Running) -> None:
+        """After a reload: a wall clock that was set meanwhile still moves nothing (I11)."""
+        self.pull.keep_time(old.pull)
+        for name, reconcile in self.reconciles.items():
+            if name in old.reconciles:
+                reconcile.keep_time(old.reconciles[name])
+
     def start(self) -> None:
         """Begin to work; `stop` ends it."""
         self._supervisor.start("pull", self.pull.run)

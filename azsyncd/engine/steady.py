@@ -21,6 +21,10 @@ class Steady:
         """Something is known to have happened then, so it is later now (rule 37)."""
         self._base = max(self._base, moment - self._clock.monotonic())
 
+    def keep(self, other: Steady) -> None:
+        """Go on from another one: a reload is no reason to believe the wall clock anew."""
+        self._base = other._base
+
     def now(self) -> float:
         return self._base + self._clock.monotonic()
 
