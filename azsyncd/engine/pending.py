@@ -10,6 +10,7 @@ from __future__ import annotations
 import structlog
 
 from azsyncd.clock import Clock
+from azsyncd.engine.unanswered import note_create
 from azsyncd.model.accounts import Account, TargetGroup
 from azsyncd.model.identities import ObjectId
 from azsyncd.model.links import Origin
@@ -60,6 +61,7 @@ async def _account(
         a = ours(db)
         if a is not None and sent is not None:
             links.settle_account(db, t, n, a, Origin.CREATED, sent)
+            note_create(db, t, clock, n)
         else:
             links.drop(db, t, n)
         waiting.make_due(db, t, n, clock.now())
@@ -79,6 +81,7 @@ async def _group(
             if not owner_of_group(db, g, n):
                 ours = True
                 links.settle_group(db, t, n, g, Origin.CREATED)
+                note_create(db, t, clock, n)
         if not ours:
             links.drop(db, t, n)
         waiting.make_due(db, t, n, clock.now())

@@ -163,6 +163,16 @@ def _took_effect(planned: Planned, found: Account) -> bool:
             return False
 
 
+def note_create(db: Connection, t: int, clock: Clock, n: int) -> None:
+    """A create of this object is found done (pending.py)."""
+    for planned in spill.unanswered(db, t):
+        if planned.item.n == n and planned.change.kind in _CREATES:
+            _journal(db, t, clock, planned, standing(db, t, planned))
+            spill.done(db, planned.seq)
+            if planned.free:
+                holds.used_up(db, t, planned.item)
+
+
 def _journal(db: Connection, t: int, clock: Clock, planned: Planned, now: Standing) -> None:
     """Nobody sends it again, so nobody else would write it down (I12)."""
     journal.write(

@@ -157,3 +157,21 @@ def test_i12_what_is_found_done_is_not_sent_again_and_written_down(
     world.watch.entra_changed()
     live(world)
     assert active(world) == {"u0", "u1"}
+
+
+@TROUBLE
+@pytest.mark.parametrize("what", ["create", "create_group"])
+def test_i12_a_create_that_is_found_done_is_written_down(
+    make: Make, what: str, trouble: str
+) -> None:
+    world, ids, _ = begun(make, 0)
+    method = "create_account" if what == "create" else what
+    failed = fail_after(world, method, trouble)
+    if what == "create":
+        world.tenant.add_member(world.tenant.group("staff").id, people(world, "late")[0])
+    else:
+        world.tenant.add_group("atl-late", members=ids)
+    before = journal(world).count((what, "done"))
+    then(world, failed, trouble, lambda: None)
+    assert journal(world).count((what, "done")) == before + 1
+    assert [each for each, _ in world.products["plain"].calls].count(method) == before + 1
