@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from html import unescape
 from typing import Any
 from urllib.parse import quote
 
@@ -86,7 +87,7 @@ class Response:
         if self.is_html:
             title = _TITLE.search(text)
             text = title[1] if title else _TAG.sub(" ", text)
-        text = redact(" ".join(text.split()))
+        text = redact(unescape(" ".join(text.split())))
         return text if len(text) <= _EXCERPT else text[: _EXCERPT - 1] + "…"
 
 
@@ -97,7 +98,8 @@ _SECRETS = (
     re.compile(r"(?i)(?<=\bbearer )\S+|(?<=\bbasic )[\w+/=.-]{8,}"),
     re.compile(
         r"(?i)((?:password|passwd|secret|token|assertion|api[_-]?key|authorization|clientState)"
-        r"""["']?\s*[:=]\s*)("(?:[^"\\]|\\.)*"?|'[^']*'?|[^\s&,;}"']+)"""
+        r"""["']?\s*[:=]\s*(?:\{\s*["']?value["']?\s*[:=]\s*)?)"""
+        r"""("(?:[^"\\]|\\.)*"?|'[^']*'?|[^\s&,;}"']+)"""
     ),
 )
 
@@ -105,23 +107,35 @@ _SECRETS = (
 _MARK = "***"
 _SHORTEST_SECRET = 6
 _hidden: set[str] = set()
+_passing: tuple[str, ...] = ()
+"""The newest of those that are good for an hour; replaced, not changed, for threads add to it."""
 
 
-def hide(secret: str) -> None:
-    """Never show this value again, wherever it turns up. Called when a secret is opened; shorter
-    ones than six characters would hide half of every text."""
-    if len(secret) >= _SHORTEST_SECRET:
-        _hidden.update((secret, quote(secret, safe="")))
+def hide(secret: str, *, passing: bool = False) -> None:
+    """Never show this value again, wherever and however spelt it turns up. Called when a secret is
+    opened; shorter ones than six characters would hide half of every text. `passing`: it is
+    replaced soon, and then forgotten."""
+    global _passing
+    if len(secret) < _SHORTEST_SECRET:
+        return
+    if passing:
+        _passing = (*_passing[-15:], secret)
+        return
+    as_json = orjson.dumps(secret).decode()[1:-1]
+    _hidden.update((secret, quote(secret, safe=""), as_json))
 
 
 def forget_hidden() -> None:
     """For tests, which open secrets by the hundred."""
+    global _passing
     _hidden.clear()
+    _passing = ()
 
 
 def redact(text: str) -> str:
     """The text without known secrets, and without what looks like a token, password or key."""
-    for secret in sorted(_hidden, key=len, reverse=True):  # one may begin with another
+    known = (*_hidden, *_passing)
+    for secret in sorted(known, key=len, reverse=True):  # one may begin with another
         text = text.replace(secret, _MARK)
     text = _SECRETS[0].sub("***", text)
     text = _SECRETS[1].sub("***", text)

@@ -49,8 +49,8 @@ LINK_AGE = 6 * 86400.0
 DEAD_AFTER = 5
 """A page, or the pages behind one deltaLink, that fail so often in a row are dead (rule 4)."""
 
-STUCK_AFTER = 12
-"""A deltaLink whose first page fails so often in a row (for half an hour) is tried beside a crawl:
+STUCK_AFTER = 6
+"""A deltaLink whose first page fails so often in a row (for four minutes) is tried beside a crawl:
 if that gets on, the link is dead, and if it does not, Entra is down."""
 
 HIDDEN_SECONDS = 3600.0
@@ -133,6 +133,7 @@ class Pull:
         self._closed_rounds = 0
         self._closed_crawls = 0
         self._dead_rounds = 0
+        self._was_round = False
         self._polled_at = float("-inf")
         self._crawl_seen: dict[str, set[str]] = {feed: set() for feed in FEEDS}
 
@@ -236,7 +237,9 @@ class Pull:
         if due:
             self._repeats = [moment for moment in self._repeats if moment > now]
             self.bell.ring("repeat")
-        if self.bell.rung or now >= self._next_poll():
+        crawls = self._crawl_owed or self.state.crawling
+        if (self.bell.rung or now >= self._next_poll()) and not (crawls and self._was_round):
+            self._was_round = True
             reasons, first = self.bell.answer()
             try:
                 await self._round("+".join(sorted(reasons)) or "poll", first)
@@ -244,7 +247,8 @@ class Pull:
                 raise
             except SourceError as error:
                 await self._beside(error)
-        elif self._crawl_owed or self.state.crawling:
+        elif crawls:
+            self._was_round = False  # rounds may be due all the time: they take turns
             await self._crawl_step()
         else:
             moments = [self._next_poll(), *self._repeats]
@@ -322,7 +326,7 @@ class Pull:
         try:
             await self._crawl_step()
         except SourceError:
-            if not owed:  # nothing is wrong with the link
+            if not owed and not await self._store.read(_crawl_gets_on):  # the link may be right
                 await self._store.write(lambda db: staging.abandon(db, CRAWL))
                 self.state.crawling = False
             raise
@@ -526,6 +530,10 @@ class Pull:
                 await self._store.write(partial(mirror.give_up_verifying, n=n))
                 continue
             await self._store.write(partial(mirror.verify, n=n, groups=groups, members=members))
+
+
+def _crawl_gets_on(db: Connection) -> bool:
+    return any(cursor.pages for cursor in staging.cursors(db, CRAWL).values())
 
 
 def _key(pass_: str, feed: str) -> str:

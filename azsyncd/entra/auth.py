@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from azsyncd.answers import hide
 from azsyncd.clock import Clock
 from azsyncd.entra.credentials import Credential, ManagedIdentity, digest
 from azsyncd.entra.refusals import TRANSIENT, refusal_from_json
@@ -140,6 +141,7 @@ class Tokens:
         except ValueError as error:  # an authority or a managed identity that cannot be
             raise self._misconfigured(error) from None
         token = answer.get("access_token")
+        hide(str(token or ""), passing=True)
         refused = session.take_refusal() or (None if token else answer)
         return (str(token) if token else None), refused
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+from azsyncd.answers import redact
 from azsyncd.entra import wire
 from azsyncd.errors import CredentialRefused, DeltaExpired, SourceError, SourceUnavailable
 from azsyncd.http import HttpUnavailable, NotJson, Peer, Response
@@ -188,7 +189,7 @@ class Graph:
         told = " ".join([str(answer.status), *codes[-1:]])
         if words := wire.message_of(body):
             told += f", {words}"
-        return f"{told} (request-id {request_id})" if request_id else told
+        return redact(f"{told} (request-id {request_id})" if request_id else told)
 
     def _foreign(self, link: str) -> ForeignLink:
         host = urlsplit(link).hostname if "@" not in link else "an address with user information"

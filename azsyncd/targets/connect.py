@@ -7,6 +7,7 @@ from base64 import b64encode
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from azsyncd.answers import hide
 from azsyncd.clock import Clock
 from azsyncd.errors import ConfigError, Problem
 from azsyncd.http import Limits, Peer
@@ -34,7 +35,9 @@ class SignIn:
         if self.token is not None:
             return f"Bearer {_sendable(_read(self.token), 'token')}"
         pair = f"{self.username or ''}:{_read(self.password or '')}"
-        return f"Basic {b64encode(pair.encode()).decode()}"
+        encoded = b64encode(pair.encode()).decode()
+        hide(encoded)
+        return f"Basic {encoded}"
 
 
 def _read(value: Value) -> str:

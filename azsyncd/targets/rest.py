@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Container, Mapping, Sequence
 from contextlib import asynccontextmanager
+from html import unescape
 from typing import Any
 
 from azsyncd.answers import HttpUnavailable, NotJson, Response, redact
@@ -177,7 +178,7 @@ class Rest:
             words = self._text(answer.json())
         except NotJson:
             words = answer.excerpt
-        words = redact(" ".join(words.split()))
+        words = redact(unescape(" ".join(words.split())))
         return words if len(words) <= 256 else words[:255] + "…"
 
     def rejected(

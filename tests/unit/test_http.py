@@ -256,6 +256,7 @@ async def test_a_page_instead_of_json_is_told_in_one_line(peer: Peer, server: Se
         ('{"password": "hunter2 and more"}', "hunter2"),
         ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIx.abc", "eyJzdWIiOiIx"),
         ("client_secret: s3cr3t", "s3cr3t"),
+        ('{"name":"jo","password":{"value":"iPESKK91aA1!"},"email":"x"}', "iPESKK91aA1!"),
     ],
 )
 def test_i10_errors_carry_no_secrets(text: str, gone: str) -> None:
@@ -271,6 +272,13 @@ def test_i10_a_known_secret_is_gone_from_an_error_however_it_is_worded() -> None
     assert "battery" not in answer.excerpt
     said = message_of({"error": {"code": "x", "message": "who is correct horse battery?"}})
     assert said == "who is ***?"
+    hide('quo"te & more')
+    for spelt in (b'no: quo\\"te & more', b"<title>no: quo&quot;te &amp; more</title>"):
+        kind = "text/html" if spelt[:1] == b"<" else "text/plain"
+        told = Response(500, {"Content-Type": kind}, spelt, "https://x/").excerpt
+        assert told == "no: ***"
+    hide("tok-of-an-hour", passing=True)
+    assert "tok-" not in redact("Bad tok-of-an-hour")
 
 
 @pytest.mark.parametrize(

@@ -231,3 +231,18 @@ async def test_i11_a_slot_whose_crawl_was_not_read_is_owed_after_a_restart(store
     once_more = pull_from(source, store, clock)
     await once_more.once(crawl=False)
     assert once_more.crawls == 0
+
+
+async def test_rule_3_a_crawl_gets_on_where_rounds_are_due_all_the_time(store: Store) -> None:
+    """A round may take as long as the time between two of them."""
+    source, clock = Source(), FakeClock()
+    pull = pull_from(source, store, clock)
+    await pull.once(crawl=False)
+    pull._poll_seconds = 0.0
+    pull.owe_crawl("full")
+    task = asyncio.create_task(pull.run())
+    async with asyncio.timeout(20):
+        while pull.crawls < 2:
+            await asyncio.sleep(0.001)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
