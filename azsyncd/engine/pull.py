@@ -554,16 +554,16 @@ def _dead_links(db: Connection) -> None:
 
 
 def _settle_source_hold(db: Connection, closed: mirror.Closed, now: float) -> None:
-    """A plausible crawl ends earlier doubt; an implausible one opens a hold (rule 7)."""
+    """A plausible crawl ends earlier doubt; an implausible one opens a hold (rule 7), unless a
+    person has rejected the very same before: that stays rejected, in silence (rule 38)."""
     holds.close_standing(db, None, holds.SOURCE, "gone")
     if closed.proof:
         set_meta(db, "full_sync_at", now)
         return
-    holds.open_hold(
-        db,
-        None,
-        holds.SOURCE,
-        closed.doubt,
-        now,
-        payload={"crawl": get_meta(db, "crawl"), "items": closed.absent},
-    )
+    payload = {"crawl": get_meta(db, "crawl"), "items": closed.absent}
+    before = holds.latest(db, None, holds.SOURCE)
+    same = before is not None and before.payload.get("items") == closed.absent
+    if before is not None and same and before.state == "rejected" and before.detail == closed.doubt:
+        holds.restate(db, before.id, closed.doubt, payload)
+        return
+    holds.open_hold(db, None, holds.SOURCE, closed.doubt, now, payload=payload)

@@ -138,8 +138,16 @@ def standing(db: sqlite3.Connection, t: int | None, kind: str) -> Hold | None:
     return None if row is None else _hold(row)
 
 
+def latest(db: sqlite3.Connection, t: int | None, kind: str) -> Hold | None:
+    """The newest hold of a kind, whatever became of it."""
+    row = db.execute(
+        f"{_HOLD} WHERE h.t IS ? AND h.kind = ? ORDER BY h.id DESC LIMIT 1", (t, kind)
+    ).fetchone()
+    return None if row is None else _hold(row)
+
+
 def restate(db: sqlite3.Connection, hold: int, detail: str, payload: Mapping[str, Any]) -> None:
-    """The counts of an open hold, as they are now."""
+    """The counts of a hold, as they are now."""
     db.execute(
         "UPDATE hold SET detail = ?, payload = ? WHERE id = ?",
         (detail, codec.dump(dict(payload)), hold),

@@ -377,7 +377,7 @@ def fold_crawl(db: sqlite3.Connection, selected: Selected, now: float) -> Closed
     fold_ = _Fold(db, CRAWL, selected)
     fold_.run(now)
     counts = count_crawl(db, fold_.crawl, fold_.bare)
-    doubt = _doubt(db, counts)
+    doubt = _doubt(db, counts, fold_.crawl)
     set_meta(db, "crawl", fold_.crawl)
     absent = 0
     if not doubt:
@@ -413,14 +413,15 @@ def count_crawl(db: sqlite3.Connection, crawl: int, bare: int = 0) -> Counts:
     )
 
 
-def _doubt(db: sqlite3.Connection, counts: Counts) -> str:
-    """Why this crawl is no proof of absence; empty if it is one."""
+def _doubt(db: sqlite3.Connection, counts: Counts, crawl: int) -> str:
+    """Why this crawl is no proof of absence; empty if it is one. That there is less of a kind is no
+    reason where none of it is absent: rounds have told of it."""
     last = get_meta(db, "crawl_counts")
     before = dict(zip(("users", "groups", "edges"), codec.load(last), strict=True)) if last else {}
     for kind in ("users", "groups", "edges"):
         have, had = getattr(counts, kind), before.get(kind)
         what = "memberships" if kind == "edges" else kind
-        if had and have < PLAUSIBLE * had:
+        if had and have < PLAUSIBLE * had and _absent(db, crawl)[kind]:
             return f"Entra showed {have} {what}, at the last complete reading there were {had}"
         # A tenant without groups may be; one without users shows them to nobody.
         if not have and (had is None or kind == "users") and kind != "edges":
@@ -444,10 +445,19 @@ _ABSENT_EDGES = (
 
 def absent_count(db: sqlite3.Connection, crawl: int) -> int:
     """How many objects and memberships the crawl did not show, and nobody saw since."""
-    return sum(
-        int(db.execute(f"SELECT count(*) FROM ({sql})", {"crawl": crawl}).fetchone()[0])
-        for sql in (_ABSENT, _ABSENT_EDGES)
-    )
+    return sum(_absent(db, crawl).values())
+
+
+def _absent(db: sqlite3.Connection, crawl: int) -> dict[str, int]:
+    asked = {
+        "users": f"{_ABSENT} AND kind = 'user'",
+        "groups": f"{_ABSENT} AND kind = 'group'",
+        "edges": _ABSENT_EDGES,
+    }
+    return {
+        kind: int(db.execute(f"SELECT count(*) FROM ({sql})", {"crawl": crawl}).fetchone()[0])
+        for kind, sql in asked.items()
+    }
 
 
 def sweep(db: sqlite3.Connection, crawl: int, at_revision: int, now: float) -> int:

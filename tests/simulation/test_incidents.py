@@ -102,7 +102,7 @@ def spoil(world: World, change: Callable[[str, dict[str, Any]], dict[str, Any]])
 
 def believe_everything(monkeypatch: Patch) -> None:
     """No crawl is implausible."""
-    monkeypatch.setattr(mirror, "_doubt", lambda db, counts: "")
+    monkeypatch.setattr(mirror, "_doubt", lambda db, counts, crawl: "")
 
 
 @each_way

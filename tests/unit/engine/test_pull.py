@@ -14,8 +14,8 @@ from azsyncd.engine.running import Running
 from azsyncd.errors import PageExpired, SourceUnavailable
 from azsyncd.model.identities import MemberKind, MemberSeen, ObjectId, Page, Seen
 from azsyncd.sandbox.clock import FakeClock
-from azsyncd.state import staging
-from azsyncd.state.store import Store, open_store, set_meta
+from azsyncd.state import holds, questions, staging
+from azsyncd.state.store import Store, get_meta, open_store, set_meta
 
 JO = ObjectId("11111111-0000-0000-0000-000000000001")
 STAFF = ObjectId("22222222-0000-0000-0000-000000000001")
@@ -246,3 +246,21 @@ async def test_rule_3_a_crawl_gets_on_where_rounds_are_due_all_the_time(store: S
             await asyncio.sleep(0.001)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_rule_38_a_doubt_that_was_rejected_stays_so_while_it_is_the_same(
+    store: Store,
+) -> None:
+    source, clock = Source(), FakeClock()
+    pull = pull_from(source, store, clock)
+    await pull.once(crawl=False)  # every later crawl shows nothing
+    for _ in range(2):
+        await pull.once(crawl=True)
+        (hold,) = await store.read(lambda db: holds.listed(db, ("open", "rejected")))
+        number = hold.id
+        await store.write(
+            lambda db, n=number: questions.close_hold(db, n, "rejected", "jo", "", 1.0)  # type: ignore[misc]
+        )
+    crawl = await store.read(lambda db: get_meta(db, "crawl"))
+    (hold,) = await store.read(lambda db: holds.listed(db, ("open", "rejected")))
+    assert hold.payload["crawl"] == crawl  # it may still be approved

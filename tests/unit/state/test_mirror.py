@@ -308,6 +308,15 @@ def test_rule_07_a_first_crawl_with_none_of_a_kind_proves_nothing() -> None:
     assert crawl(db, user("u1"), group("g1")).proof
 
 
+def test_rule_07_what_rounds_have_told_of_is_no_reason_for_doubt() -> None:
+    """One of two groups was deleted, and Entra said so; a full read shows one group less."""
+    db = database()
+    crawl(db, *_many(10), group("g2", "u1"))
+    round_(db, gone("g2"))
+    closed = crawl(db, *_many(10))
+    assert closed.proof and closed.absent == 0
+
+
 def test_rule_07_a_person_may_let_it_through() -> None:
     db = database()
     crawl(db, *_many(100))
