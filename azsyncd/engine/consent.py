@@ -70,6 +70,13 @@ def give_in_part(db: Connection, t: int, now: float) -> None:
         targets.update(db, t, first_contact="done", agreed=None)
 
 
+def ask_on(db: Connection, t: int) -> None:
+    """A file that was applied does not have all that would be adopted: nobody has seen the rest."""
+    held = spill.held_kinds(db, t)
+    if held & {Kind.ADOPT, Kind.ADOPT_GROUP}:
+        targets.update(db, t, first_contact="open")
+
+
 def ask(db: Connection, t: int, now: float) -> None:
     """One hold with the counts, kept up to date while it waits."""
     counts = spill.counts(db, t)

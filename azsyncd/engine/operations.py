@@ -47,7 +47,8 @@ class EngineOperations(Looks, Rehearsals, Decisions):
         group: str | None = None,
         tell: Tell | None = None,
     ) -> SyncResult:
-        """Pull, plan, write, once. It is also the consent to a first contact (rule 26)."""
+        """Pull, plan, write, once. It is also the consent to a first contact (rule 26), unless it
+        is for one user or group alone."""
         running = self._running
         began = running.clock.monotonic()
         chosen = self._chosen(target)
@@ -59,14 +60,15 @@ class EngineOperations(Looks, Rehearsals, Decisions):
 
         def due(db: Connection) -> None:
             for reconcile in chosen.values():
-                waiting.make_all_due(db, reconcile.t, now)
+                if only is None:
+                    waiting.make_all_due(db, reconcile.t, now)
                 for n in only or ():
                     waiting.make_due(db, reconcile.t, n, now)
 
         await running.store.write(due)
         cause = f"sync by {by}"
         results = await asyncio.gather(
-            *(self._sync_one(name, each, cause, full, tell) for name, each in chosen.items())
+            *(self._sync_one(name, each, cause, full, only, tell) for name, each in chosen.items())
         )
         users, groups, _ = await running.store.read(questions.mirror_counts)
         return SyncResult(
@@ -78,17 +80,27 @@ class EngineOperations(Looks, Rehearsals, Decisions):
         )
 
     async def _sync_one(
-        self, name: str, reconcile: Reconcile, cause: str, full: bool, tell: Tell | None
+        self,
+        name: str,
+        reconcile: Reconcile,
+        cause: str,
+        full: bool,
+        only: set[int] | None,
+        tell: Tell | None,
     ) -> TargetSync:
         error = ""
         done: dict[str, int] = {}
         was_down = reconcile.state.state in ("down", "refused")
         watching = asyncio.create_task(self._watch_target(reconcile, tell))
         try:
-            report = await reconcile.turn(cause=cause, consent=True, full=full, tell=tell)
+            # Who asks for one person has not seen what a first contact would do to the others.
+            some = None if only is None else frozenset(only)
+            report = await reconcile.turn(
+                cause=cause, consent=only is None, full=full, only=some, tell=tell
+            )
             done = dict(report.done)
             error = _STOPPED.get(report.stopped, "")
-            if was_down:
+            if was_down or only is not None:
                 reconcile.bell.ring("operator")
             await self._trouble_over(name)
         except TargetError as trouble:

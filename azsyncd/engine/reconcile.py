@@ -257,20 +257,29 @@ class Reconcile:
         cause: str,
         consent: bool = False,
         full: bool = False,
+        only: frozenset[int] | None = None,
         tell: Tell | None = None,
     ) -> Report:
         """Bring the target up to date once. `consent`: an operator asked, which also answers a
-        first contact (rule 26). Raises TargetError."""
+        first contact (rule 26). `only`: nothing but what is about these objects; the rest is owed
+        to the next turn. Raises TargetError."""
         async with self._busy:
             self._interrupt = False
             try:
-                return await self._turn(cause, consent, full, tell)
+                return await self._turn(cause, consent, full, only, tell)
             except _LeftOff:
                 return Report(stopped="asked")
             finally:
                 self.state.step = ""
 
-    async def _turn(self, cause: str, consent: bool, full: bool, tell: Tell | None) -> Report:
+    async def _turn(
+        self,
+        cause: str,
+        consent: bool,
+        full: bool,
+        only: frozenset[int] | None,
+        tell: Tell | None,
+    ) -> Report:
         row = await self._store.read(lambda db: targets.get(db, self.t))
         if self._paused(row):
             self._well("paused")
@@ -294,7 +303,7 @@ class Reconcile:
             await self.take_inventory(tell)
         elif self.state.reached == 0:
             self.state.reached = row.revision
-        return await self._work(row.revision, begun, cause, consent, tell)
+        return await self._work(row.revision, begun, cause, consent, only, tell)
 
     async def carry_out(
         self, chosen: Chosen, *, cause: str, tell: Tell | None = None
@@ -340,6 +349,8 @@ class Reconcile:
         run = await self._store.write(_next_run)
         await self._store.write(lambda db: consents.give_in_part(db, self.t, now))
         await self._store.write(chosen.choose)
+        if row.first_contact != "done":
+            await self._store.write(lambda db: consents.ask_on(db, self.t))
         apply = self._apply(run, cause, chosen.observe)
         step, total = self._step(tell), len(chosen.wanted)
         answered = 0
@@ -527,7 +538,13 @@ class Reconcile:
     # Planning and sending -------------------------------------------------------------------------
 
     async def _work(
-        self, since: int, begun: int, cause: str, consent: bool, tell: Tell | None
+        self,
+        since: int,
+        begun: int,
+        cause: str,
+        consent: bool,
+        only: frozenset[int] | None,
+        tell: Tell | None,
     ) -> Report:
         """`begun`: what `begin_full` said, 0 for a slice."""
         full = begun > 0
@@ -543,10 +560,12 @@ class Reconcile:
             return Report(run=run, stopped="mode")
         if not await self._may_contact(consent):
             return Report(stopped="first_contact")
+        await self._narrow(only)
         held = await self._judge(draft)
         counts = await self._store.read(lambda db: spill.counts(db, self.t))
         if not counts and not full:
-            await self._advance(draft.upto, begun)
+            if only is None:
+                await self._advance(draft.upto, begun)
             return Report(held=held, run=run)
         self._well("working")
         apply = self._apply(run, cause)
@@ -561,12 +580,16 @@ class Reconcile:
         upto = draft.upto
         while (stopped := await apply.send(upto, progress)) is Stopped.NEWER:
             newer = await self._draft_newer(upto)
+            await self._narrow(only)
             held += await self._judge(newer)
             upto = newer.upto
         done, failed = apply.tally.done, list(apply.tally.failed)
         if stopped is Stopped.ASKED:
             return Report(done, failed, held, "asked", run)
-        await self._advance(upto, begun)
+        if only is None:
+            await self._advance(upto, begun)
+        else:
+            self._well("idle")
         if done:
             log.info("run.completed", target=self.target.name, run=run, **done)
         return Report(done, failed, held, "", run)
@@ -629,6 +652,10 @@ class Reconcile:
     def draft_everything(self, db: Connection) -> Draft:
         """Plan everything in the caller's transaction (for a dry run, which rolls it back)."""
         return self._drafting.whole(db)
+
+    async def _narrow(self, only: frozenset[int] | None) -> None:
+        if only is not None:
+            await self._store.write(lambda db: spill.keep_only(db, self.t, only))
 
     async def _judge(self, draft: Draft) -> int:
         held = await self._drafting.judge(draft)

@@ -106,6 +106,18 @@ def unanswered(db: sqlite3.Connection, t: int) -> list[Planned]:
     return [_planned(row) for row in found]
 
 
+def keep_only(db: sqlite3.Connection, t: int, numbers: Iterable[int]) -> None:
+    """Drop what is not about these objects, or about groups that they are to be put into."""
+    db.execute(
+        "WITH chosen (n) AS (SELECT value FROM json_each(:numbers)),"
+        " needed (n) AS (SELECT gn FROM planned WHERE t = :t AND n IN (SELECT n FROM chosen))"
+        " DELETE FROM planned WHERE t = :t"
+        " AND n NOT IN (SELECT n FROM chosen) AND gn NOT IN (SELECT n FROM chosen)"
+        " AND NOT (change IN ('create_group', 'adopt_group') AND n IN (SELECT n FROM needed))",
+        {"t": t, "numbers": codec.dump(sorted(numbers))},
+    )
+
+
 def done(db: sqlite3.Connection, seq: int) -> None:
     """A change was sent, or will not be."""
     db.execute("DELETE FROM planned WHERE seq = ?", (seq,))
@@ -117,6 +129,12 @@ def counts(db: sqlite3.Connection, t: int) -> dict[str, int]:
         "SELECT change, count(*) FROM planned WHERE t = ? AND held IS NULL GROUP BY change", (t,)
     )
     return {row[0]: row[1] for row in rows}
+
+
+def held_kinds(db: sqlite3.Connection, t: int) -> set[str]:
+    """The kinds of the changes that are planned and held."""
+    sql = "SELECT DISTINCT change FROM planned WHERE t = ? AND held IS NOT NULL"
+    return {row[0] for row in db.execute(sql, (t,))}
 
 
 def held_counts(db: sqlite3.Connection, t: int) -> dict[str, int]:

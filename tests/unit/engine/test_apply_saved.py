@@ -192,6 +192,18 @@ async def test_rule_26_applying_is_the_consent_to_a_first_contact(office: Office
     assert await office.operations.holds() == []
 
 
+async def test_rule_26_a_plan_for_one_is_no_consent_to_the_others(office: Office) -> None:
+    product = await office.open("jira", Policy(scope=EVERYBODY))
+    for n in range(3):
+        product.put(Account(username=f"u{n}@fabrikam.example", email="old@x.org"))
+    await office.crawl(*(user(n) for n in range(3)), group(0, 1, 2))
+    plan = await kept(office, user="u1@fabrikam.example")
+    await office.operations.apply(plan=plan, by="jo")
+    assert (await office.reconciles["jira"].turn(cause="daemon")).stopped == "first_contact"
+    shown = {each.username: each.display_name for each in product.held.values()}
+    assert [name for name, display in shown.items() if display] == ["u1@fabrikam.example"]
+
+
 async def test_rule_40_a_sync_is_no_consent_where_the_mode_is_manual(office: Office) -> None:
     product = await office.open("jira", Policy(scope=EVERYBODY, mode=Mode.MANUAL))
     product.put(Account(username="u1@fabrikam.example", email="old@x.org", display_name="Old"))
