@@ -309,7 +309,8 @@ class Planning:
             names = self._wanted_names(db, base.n, wish)
             keys |= facts_.claim(db, self.t, base.n, names)
             wanted, have = names.get("username"), self._present_name(db, base.n)
-            if wanted is not None and wanted != have:
+            # Whoever keeps the account of somebody who is gone may lose it to her successor.
+            if wanted != have:
                 keys |= {("username", name) for name in (wanted, have) if name is not None}
         return keys
 

@@ -1,0 +1,50 @@
+"""Rule 23: somebody new has the name of somebody who is gone, and gets her account in time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from azsyncd.plan.policy import Policy
+
+from .test_rules import live
+from .world import SCOPE_RULES, World
+
+UPN = "jo@fabrikam.example"
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    """Jo is deleted, and another Jo of the same name waits."""
+    with capture_logs():
+        world = World(5, tmp_path / "state.db", policy=Policy(scope=SCOPE_RULES))
+        jo = world.tenant.add_user(UPN, displayName="Jo", mail=UPN)
+        world.tenant.add_group("staff", members=[jo])
+        live(world)
+        world.tenant.delete(jo)
+        new = world.tenant.add_user(UPN, displayName="Jo the Second", mail=UPN)
+        world.tenant.add_member(world.tenant.group("staff").id, new)
+        live(world)
+        for product in world.products.values():
+            account = product.account(UPN)
+            assert account is not None
+            assert (account.active, account.display_name) == (False, "Jo")
+        yield world
+        world.close()
+
+
+def purge(world: World) -> None:
+    (old,) = world.tenant.deleted("users")
+    world.tenant.purge(old.id)
+    live(world)
+
+
+def test_rule_23_whoever_waits_is_told_when_the_old_one_is_gone_for_good(world: World) -> None:
+    purge(world)
+    for product in world.products.values():
+        account = product.account(UPN)
+        assert account is not None
+        assert (account.active, account.display_name) == (True, "Jo the Second")
