@@ -104,10 +104,11 @@ def settle_account(
 ) -> None:
     """The object has this account now. Nobody else can have it: the index says so. A link that
     was there before keeps its origin; who takes an account over (rule 23) inherits that it was us
-    who deactivated it, and is looked at once more: the old owner's plan may have come between."""
+    who made it, and who deactivated it, and is looked at once more: the old owner's plan may have
+    come between."""
     heritage = db.execute(
-        "SELECT max(deactivated) FROM link WHERE a = ? AND n != ?", (a, n)
-    ).fetchone()[0]
+        "SELECT origin, deactivated FROM link WHERE a = ? AND n != ?", (a, n)
+    ).fetchone()
     if heritage is not None:  # what the old owner waited with is nobody's
         db.execute(
             "DELETE FROM waiting WHERE t = ? AND n IN (SELECT n FROM link WHERE a = ? AND n != ?)",
@@ -120,7 +121,14 @@ def settle_account(
         " ON CONFLICT (t, n) DO UPDATE SET a = excluded.a, state = 'live', sent = NULL,"
         " written = excluded.written, deactivated = CASE WHEN link.a IS excluded.a"
         "  THEN link.deactivated ELSE excluded.deactivated END",
-        (t, n, a, origin, codec.account_text(written), heritage or 0),
+        (
+            t,
+            n,
+            a,
+            origin if heritage is None else heritage["origin"],
+            codec.account_text(written),
+            0 if heritage is None else heritage["deactivated"],
+        ),
     )
     if heritage is not None:
         waiting.make_due(db, t, n, 0.0)

@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 
 from azsyncd.plan.policy import Policy
 
+from .comparing import differences
 from .test_rules import live
 from .world import SCOPE_RULES, World
 
@@ -48,3 +49,16 @@ def test_rule_23_whoever_waits_is_told_when_the_old_one_is_gone_for_good(world: 
         account = product.account(UPN)
         assert account is not None
         assert (account.active, account.display_name) == (True, "Jo the Second")
+
+
+def test_rule_23_an_account_that_we_made_follows_the_name_of_its_new_owner(world: World) -> None:
+    purge(world)
+    new = world.tenant.user(UPN)
+    world.tenant.update(new.id, userPrincipalName="joanna@fabrikam.example")
+    world.watch.entra_changed()
+    live(world)
+    assert differences(world) == []
+    for product in world.products.values():
+        assert [account.username for account in product.held.values()] == [
+            "joanna@fabrikam.example"
+        ]
