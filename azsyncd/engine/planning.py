@@ -26,7 +26,7 @@ from azsyncd.model.identities import Group, ObjectId
 from azsyncd.plan.desk import Desk
 from azsyncd.plan.edges import wanted_groups
 from azsyncd.plan.expressions import ExpressionFailed, Unread
-from azsyncd.plan.facts import WantedGroup
+from azsyncd.plan.facts import GroupFacts, WantedGroup
 from azsyncd.plan.groups import GroupPlan, in_scope, is_own, plan_group, plan_own, wanted_name
 from azsyncd.plan.mapping import AccountMapping, GroupMapping
 from azsyncd.plan.policy import Mode, Policy
@@ -151,9 +151,7 @@ class Planning:
         if is_own(group.id):
             name = {"group": fold(group.name)} if desk.gives(group.id) else {}
             return facts_.claim(db, self.t, n, name)
-        facts = replace(
-            facts_.group_facts(db, self.t, n, group, None), followed=self._scope.follows(db, n)
-        )
+        facts = self._group_facts(db, n, group, None)
         verdict, _ = in_scope(facts, desk)
         wanted: dict[str, str] = {}
         if verdict is Verdict.IN:
@@ -166,24 +164,24 @@ class Planning:
     def _group_plan(self, db: Connection, n: int, group: Group, desk: Desk) -> GroupPlan:
         if is_own(group.id):
             return plan_own(facts_.group_facts(db, self.t, n, group, group.name), desk)
-        followed = self._scope.follows(db, n)
-        base = replace(facts_.group_facts(db, self.t, n, group, None), followed=followed)
+        base = self._group_facts(db, n, group, None)
         name = None
         if in_scope(base, desk)[0] is Verdict.IN:
             try:
                 name = wanted_name(base, desk)
             except (Unread, ExpressionFailed, InvalidValue):
                 pass  # plan_group says so
+        return plan_group(self._group_facts(db, n, group, name), desk)
+
+    def _group_facts(self, db: Connection, n: int, group: Group, name: str | None) -> GroupFacts:
         facts = facts_.group_facts(db, self.t, n, group, name)
-        return plan_group(replace(facts, followed=followed), desk)
+        follows, moved = self._scope.follows(db, n), self._scope.has_moved(db, n)
+        return replace(facts, followed=follows, moved=moved)
 
     def judge_group(self, db: Connection, n: int, group: Group) -> tuple[GroupPlan, str, str]:
         """For `explain`: the group's plan, the scope's verdict, and its evidence."""
         desk = self.desk(db)
-        base = replace(
-            facts_.group_facts(db, self.t, n, group, None), followed=self._scope.follows(db, n)
-        )
-        verdict, why = in_scope(base, desk)
+        verdict, why = in_scope(self._group_facts(db, n, group, None), desk)
         return self._group_plan(db, n, group, desk), verdict.value, why
 
     def draft_groups(self, db: Connection, draft: Draft, numbers: Iterable[int]) -> set[int]:
@@ -243,6 +241,8 @@ class Planning:
     def _move(self, db: Connection, draft: Draft, n: int, plan: GroupPlan, desk: Desk) -> set[int]:
         """A group gets another group of the product; what it leaves is the product's own."""
         heads = links.holders(db, self.t, n)
+        if plan.leaves:
+            self._scope.note_move(db, n)
         moved = [own.hand_over(db, self.t, n) if plan.leaves else None]
         if plan.takes_back is not None:
             moved.append(own.take_back(db, self.t, plan.takes_back, n))

@@ -121,3 +121,11 @@ class Scoping:
         """Whether the entry that this group once matched is still in the file (rule 12)."""
         entries = scopes.entries_of(db, self._t, "include", n)
         return bool(entries & self._include_keys)
+
+    def note_move(self, db: Connection, n: int) -> None:
+        """This group leaves what it is linked to, and is followed all the same (rule 12)."""
+        facts.remember(db, self._t, "moved", "", n)
+
+    def has_moved(self, db: Connection, n: int) -> bool:
+        """Whether this group has ever left what it was linked to."""
+        return scopes.has_matched(db, self._t, "moved", "", n)

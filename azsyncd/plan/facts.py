@@ -92,7 +92,8 @@ class GroupStanding:
 class GroupFacts:
     """A group, and what stands in the target for it.
 
-    `followed`: the scope's entry that it once matched is still in the file (rule 12).
+    `followed`: the scope's entry that it once matched is still in the file (rule 12). `moved`: it
+    has left a group that it was linked to for another, which may not be there yet.
     """
 
     group: Group
@@ -101,6 +102,7 @@ class GroupFacts:
     rivals: tuple[ObjectId, ...] = ()
     under_name: GroupStanding | None = None
     followed: bool = False
+    moved: bool = False
     former_name: str | None = None  # its display name before its last change (rule 12)
 
 

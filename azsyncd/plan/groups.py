@@ -82,7 +82,8 @@ def in_scope(facts: GroupFacts, desk: Desk) -> tuple[Verdict, str]:
     """Whether the group is synced, and the evidence."""
     verdict = desk.group_rule.verdict(facts.group)
     here = facts.group.presence is Presence.PRESENT
-    if here and facts.link is not None and facts.followed and verdict.verdict is Verdict.OUT:
+    linked = facts.link is not None or facts.moved
+    if here and linked and facts.followed and verdict.verdict is Verdict.OUT:
         return Verdict.IN, "followed by its id since it was linked"
     return verdict.verdict, verdict.why
 

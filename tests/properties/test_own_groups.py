@@ -89,6 +89,20 @@ def test_rule_31_a_renamed_group_moves_and_the_old_one_goes_the_way_of_gone(gone
     assert SCOPE not in product.held_groups
 
 
+def test_rule_12_a_group_that_moves_to_a_name_of_no_pattern_is_followed() -> None:
+    world = world_of(on_rename="new_group", gone="delete")
+    product = world.product
+    members = product.members_of("atl-0")
+    world.live([("name_group", 3, 9)])
+    world.settle()
+    assert product.members_of("other") == members
+    assert "atl-0" not in product.held_groups
+    world.reconcile = world.engine()
+    world.turn(full=True)
+    world.settle()
+    assert product.members_of("other") == members
+
+
 def test_rule_31_and_back_again_without_a_needless_write() -> None:
     world = world_of(on_rename="new_group")
     product = world.product
