@@ -216,6 +216,9 @@ class Planning:
         self, db: Connection, draft: Draft, n: int, group: Group, desk: Desk
     ) -> set[int]:
         """Whose memberships have to be looked at because of it."""
+        row = links.get(db, self.t, n)
+        if row is not None and row["g"] is not None:
+            self._scope.forget_move(db, n)  # it has arrived
         plan = self._group_plan(db, n, group, desk)
         heads: set[int] = set()
         if (plan.leaves or plan.takes_back) and self._writes_links:

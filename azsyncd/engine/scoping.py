@@ -126,6 +126,10 @@ class Scoping:
         """This group leaves what it is linked to, and is followed all the same (rule 12)."""
         facts.remember(db, self._t, "moved", "", n)
 
+    def forget_move(self, db: Connection, n: int) -> None:
+        """It is linked again."""
+        facts.forget(db, self._t, "moved", "", n)
+
     def has_moved(self, db: Connection, n: int) -> bool:
-        """Whether this group has ever left what it was linked to."""
+        """Whether this group has left what it was linked to, and is not linked again."""
         return scopes.has_matched(db, self._t, "moved", "", n)
