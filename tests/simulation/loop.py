@@ -26,6 +26,7 @@ class SeededLoop(asyncio.SelectorEventLoop):
         self.random = random.Random(seed)
         self.moment = 1000.0
         self.turns = 0
+        self.most = STEPS
         self._crash_at: int | None = None
         self.at_crash: Callable[[], None] = lambda: None
 
@@ -39,8 +40,8 @@ class SeededLoop(asyncio.SelectorEventLoop):
     def _run_once(self) -> None:
         ready: Any = self._ready  # type: ignore[attr-defined]  # where asyncio keeps them
         self.turns += 1
-        if self.turns > STEPS:
-            raise Stuck(f"more than {STEPS} turns")
+        if self.turns > self.most:
+            raise Stuck(f"more than {self.most} turns")
         if self._crash_at is not None and self.turns >= self._crash_at:
             self._crash_at = None
             self.at_crash()

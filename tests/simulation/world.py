@@ -146,6 +146,9 @@ class World:
             self.tenant, oddities=Oddities(page_size=5, member_slice=4), seed=seed
         )
         self.policy = policy or Policy(scope=SCOPE_RULES)
+        self.policies: dict[str, Policy] = {}  # of products that have one of their own
+        self.selected: mirror.Selected = SELECTED
+        self.poll_seconds = 30.0
         self.products: dict[str, Watched] = {}
         self.scope = SCOPE  # what the oracle takes for the policy's
         self.foreign: set[str] = set()  # usernames of accounts that are not ours
@@ -246,24 +249,25 @@ class World:
         self.store = await open_store(self.path, exclusive=False, opener=self._open)
         source = Delta(
             SimGraph(self),  # type: ignore[arg-type]
-            user_properties=USER_PROPERTIES,
-            group_properties=GROUP_PROPERTIES,
+            user_properties=self.selected["user"],
+            group_properties=self.selected["group"],
         )
         self.pull = Pull(
             source,
             self.store,
             self.clock,
-            selected=SELECTED,
-            poll_seconds=30.0,
+            selected=self.selected,
+            poll_seconds=self.poll_seconds,
             on_advance=self._advanced,
             on_round=self._round_closed,
+            on_crawl=self._crawled,
         )
         self.targets = {}
         for name, product in self.products.items():
             row = await self.store.write(lambda db, n=name: targets.ensure(db, n, "memory"))
             self.targets[name] = Reconcile(
                 product,
-                self.policy,
+                self.policies.get(name, self.policy),
                 self.store,
                 self.clock,
                 t=row.t,
@@ -290,6 +294,9 @@ class World:
         if self.copied:  # as `Running._caught_up`
             self.copied = False
             self._advanced(self.pull.state.revision, self.loop.moment)
+
+    def _crawled(self, plausible: bool) -> None:
+        """A crawl is done."""
 
     async def refresh(self) -> None:
         """Somebody but the reading has moved the mirror on."""
