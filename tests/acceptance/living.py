@@ -215,6 +215,9 @@ class Days:
         world.throttled, world.flaky, world.faulty = {}, 0.0, False
         if day > 0 and draw.random() < 0.1:
             world.bury()  # and up again
+        if full and day and "crash" in self.log:
+            self._live(1.0)
+            world.pull.owe_crawl("cron")  # it may have died before it began
         for _ in range(2):
             self._live(9 * HOUR)
             self._approve()

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from azsyncd.model.accounts import Account
@@ -233,13 +233,18 @@ class Oracle:
             if link.key in self.product.held:
                 self.lost.discard(who)
                 continue
-            names = {fold(wants[who].name if who in wants else link.want.name)}
-            adopts = who in wants and self.rules.adopt == "username"
+            if who not in wants:
+                continue  # nothing is made for a leaver
+            names = {fold(wants[who].name)}
+            adopts = self.rules.adopt == "username"
             for key, account in self.product.held.items():
-                known = (key in self.strangers and not adopts) or key in self._owners
+                known = key in self._owners
+                if key in self.strangers:
+                    known = not adopts or not self._looks_like(account, who, wants[who])
                 known = known or (account.mark is not None and account.mark.object_id != who)
                 if fold(account.username) in names and not known:
                     link.key = key
+                    link.want = replace(link.want, name=account.username)
                     self._owners[key] = who
                     self.strangers.pop(key, None)
                     link.active = True
@@ -247,8 +252,8 @@ class Oracle:
                     self.lost.discard(who)
                     break
             else:
-                must = wants.get(who)
-                if must is not None and must.legal and must.active and self._put_right:
+                must = wants[who]
+                if must.legal and must.active and self._put_right:
                     others = [w for o, w in wants.items() if o != who and fold(w.name) in names]
                     if not others:
                         self.wrong.append(f"{link.want.name}: deleted by hand, not made again")
@@ -517,7 +522,7 @@ class Oracle:
             allowed |= {True, False}
         if held.active not in allowed:
             self.wrong.append(f"{held.username} is active: {held.active}")
-        if want is not None and held.active == want.active:
+        if want is not None and held.active and want.active:
             link.locked = False
         link.active = bool(held.active)
 
