@@ -255,7 +255,7 @@ class Oracle:
                 must = wants[who]
                 if must.legal and must.active and self._put_right:
                     others = [w for o, w in wants.items() if o != who and fold(w.name) in names]
-                    if not others:
+                    if not others and names.isdisjoint(self._named):
                         self.wrong.append(f"{link.want.name}: deleted by hand, not made again")
 
     @property
@@ -542,6 +542,9 @@ class Oracle:
         }
         for g, place in self.places.items():
             place.frozen = g in out  # hands off, as with people (rule 9)
+        for g in out - truth.groups.keys():  # deleted with its last name unread: gone, not excluded
+            if self.places[g].name not in self.product.held_groups:
+                del self.places[g]
         gone = {g for g in self.places if g not in inside and not g.startswith("own:")} - out
         strict = self._solve_groups(names, wishing=set(names), holding=set(self.places))
         loose = self._solve_groups(
