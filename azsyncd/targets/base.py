@@ -61,6 +61,11 @@ class Target(Protocol):
         one group may come in several portions. Nothing is yielded for a group that is gone."""
         ...
 
+    def children(self, groups: Sequence[TargetGroup]) -> AsyncIterator[tuple[str, Sequence[str]]]:
+        """For each of these groups that exists: its key, and the keys of all groups that stand
+        directly in it. Asked for only where `Capabilities.nests_groups`."""
+        ...
+
     async def find_account(self, username: str) -> Account | None:
         """The account under exactly this username (case ignored), with its mark; None = absent."""
         ...
@@ -134,6 +139,16 @@ class Target(Protocol):
         self, group: TargetGroup, accounts: Sequence[Account]
     ) -> Mapping[str, ChangeRejected]:
         """The same for removal."""
+        ...
+
+    async def add_child(self, group: TargetGroup, child: TargetGroup) -> None:
+        """Put a group into a group, so that its people are in both. Only where
+        `Capabilities.nests_groups`; raises ChangeRejected `unsupported` where that turns out to be
+        switched off, and for a ring. Raises NotFound if one of them is gone."""
+        ...
+
+    async def remove_child(self, group: TargetGroup, child: TargetGroup) -> None:
+        """The reverse."""
         ...
 
     async def close(self) -> None:

@@ -17,7 +17,9 @@ from azsyncd.targets.names import legal, mail, shown
 Faults = Callable[[str, str], Awaitable[None]]
 """`await faults("before" or "after", method)`; what it raises is what the caller gets."""
 
-ABLE = Capabilities(version="1", has_attributes=True, has_marks=True, members_per_call=100)
+ABLE = Capabilities(
+    version="1", has_attributes=True, has_marks=True, nests_groups=True, members_per_call=100
+)
 
 
 class MemoryDialect:
@@ -37,10 +39,11 @@ class MemoryDialect:
 
 @dataclass(slots=True)
 class Held:
-    """A group that stands, and the keys of its members."""
+    """A group that stands, the keys of its members, and those of the groups in it."""
 
     group: TargetGroup
     members: set[str] = field(default_factory=set)
+    children: set[str] = field(default_factory=set)
 
 
 async def _no_faults(when: str, method: str) -> None:
@@ -70,6 +73,7 @@ class Memory:
         self.calls: list[tuple[str, str]] = []  # every write that was asked for: method, whose
         self.needless: list[tuple[str, str]] = []  # those that changed nothing
         self.blocked: dict[str, ChangeRejected] = {}  # refusals, by folded username
+        self.nests = True  # whether it takes groups into groups, whatever it is thought to do
         self._fingerprint = fingerprint or f"memory:{name}"
         self._numbers = itertools.count(1)
 
@@ -84,6 +88,25 @@ class Memory:
         """The usernames of a group's members, without a call."""
         held = self.held_groups.get(fold(group))
         return {self.held[key].username for key in held.members} if held else set()
+
+    def everybody_in(self, group: str) -> set[str]:
+        """The same with those of the groups in it, at any depth."""
+        return {
+            self.held[key].username
+            for name in self._below(fold(group))
+            for key in self.held_groups[name].members
+        }
+
+    def _below(self, name: str) -> set[str]:
+        """The folded names of a group and of all groups in it."""
+        seen: set[str] = set()
+        todo = [name]
+        while todo:
+            here = todo.pop()
+            if here in self.held_groups and here not in seen:
+                seen.add(here)
+                todo.extend(self.held_groups[here].children)
+        return seen
 
     def put(self, account: Account, *groups: str) -> Account:
         """Make an account, or change one of the same key, by hand."""
@@ -137,6 +160,15 @@ class Memory:
             held = self.held_groups.get(fold(group.name))
             if held is not None:
                 yield fold(group.name), sorted(held.members)
+
+    async def children(
+        self, groups: Sequence[TargetGroup]
+    ) -> AsyncIterator[tuple[str, Sequence[str]]]:
+        await self._around("children")
+        for group in groups:
+            held = self.held_groups.get(fold(group.name))
+            if held is not None:
+                yield fold(group.name), sorted(held.children)
 
     async def find_account(self, username: str) -> Account | None:
         await self._around("find_account")
@@ -239,6 +271,8 @@ class Memory:
         await self._around_write("delete_group", group.name)
         if self.held_groups.pop(fold(group.name), None) is None:
             self._needless("delete_group", group.name)
+        for held in self.held_groups.values():
+            held.children.discard(fold(group.name))
         await self.faults("after", "delete_group")
 
     async def add_members(
@@ -255,9 +289,7 @@ class Memory:
         self, method: str, group: TargetGroup, accounts: Sequence[Account]
     ) -> Mapping[str, ChangeRejected]:
         await self._around_write(method, group.name)
-        held = self.held_groups.get(fold(group.name))
-        if held is None:
-            raise NotFound(f"group {group.name!r} is gone", target=self.name, reason="conflict")
+        held = self._held(group)
         refused: dict[str, ChangeRejected] = {}
         for account in accounts:
             key = account.key or ""
@@ -272,6 +304,33 @@ class Memory:
                 (held.members.add if adds else held.members.discard)(key)
         await self.faults("after", method)
         return refused
+
+    async def add_child(self, group: TargetGroup, child: TargetGroup) -> None:
+        await self._around_write("add_child", group.name)
+        held = self._held(group)
+        self._held(child)
+        if not self.nests or fold(group.name) in self._below(fold(child.name)):
+            why = "the groups would hold one another" if self.nests else "nesting is switched off"
+            raise ChangeRejected(why, target=self.name, reason="unsupported")
+        self._nest("add_child", held, child, adds=True)
+        await self.faults("after", "add_child")
+
+    async def remove_child(self, group: TargetGroup, child: TargetGroup) -> None:
+        await self._around_write("remove_child", group.name)
+        self._nest("remove_child", self._held(group), child, adds=False)
+        await self.faults("after", "remove_child")
+
+    def _held(self, group: TargetGroup) -> Held:
+        held = self.held_groups.get(fold(group.name))
+        if held is None:
+            raise NotFound(f"group {group.name!r} is gone", target=self.name, reason="conflict")
+        return held
+
+    def _nest(self, method: str, held: Held, child: TargetGroup, *, adds: bool) -> None:
+        name = fold(child.name)
+        if (name in held.children) is adds:
+            self._needless(method, f"{held.group.name}/{child.name}")
+        (held.children.add if adds else held.children.discard)(name)
 
     async def close(self) -> None:
         pass

@@ -34,7 +34,7 @@ LIMITS = Limits(concurrency=4, requests_per_second=1000, timeout=10)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One target. `cannot`: deactivate, rename, update, list, marks, attributes …"""
+    """One target. `cannot`: deactivate, rename, update, list, marks, attributes, nest …"""
 
     name: str
     kind: str
@@ -134,7 +134,7 @@ ENTRIES = [
     _jira("10.6.0", JIRA_BASIC, cannot={"list"}),
     _jira("11.3.0"),
     _crowd("crowd-6"),
-    _crowd("crowd-3-small-pages", "3.5.0", page_cap=7, nested_groups=False),
+    _crowd("crowd-3-small-pages", "3.5.0", page_cap=7, nested_groups=False, cannot={"nest"}),
     _crowd("crowd-lower-case", "5.1.1", lower_case_output=True, dump_json_status=404),
     _crowd("jira-as-crowd", "8.5.0", jira_user_server=True, cannot={"rename"}),
     _confluence("8.5.16", sign_in=SignIn(username="azsyncd", password="confluence-password")),

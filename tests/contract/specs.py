@@ -70,6 +70,9 @@ UNLISTED = {
     "crowd": {
         ("GET", "/group/membership"),  # §4.3
         ("GET", "/group/user/direct"),  # §4.3
+        ("GET", "/group/child-group/direct"),  # §4.3, as the next two
+        ("POST", "/group/child-group/direct"),
+        ("DELETE", "/group/child-group/direct"),
     },
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -364,6 +365,65 @@ async def test_a_group_that_is_gone_is_not_found(rig: Rig) -> None:
     rig.hands.add_group("other", ["ann"])
     asked = [group("staff"), group("other")]
     assert [each async for each in rig.target.members(asked)] == [("other", [ann.key])]
+
+
+# Groups in groups -----------------------------------------------------------------------------
+
+
+async def children(rig: Rig, *names: str) -> dict[str, set[str]]:
+    return {key: set(found) async for key, found in rig.target.children([group(n) for n in names])}
+
+
+async def test_a_group_goes_into_a_group_and_already_so_is_success(rig: Rig) -> None:
+    """Where the product has such; where it has it switched off, or in a ring, it is refused."""
+    for name in ("top", "mid", "low"):
+        rig.hands.add_group(name)
+    top, mid, low = group("top"), group("mid"), group("low")
+    if not rig.capabilities.nests_groups or not rig.can("nest"):
+        for _ in range(2):
+            with pytest.raises(ChangeRejected) as refused:
+                await rig.target.add_child(top, mid)
+            assert refused.value.reason == "unsupported"
+        return
+    for _ in range(2):
+        await rig.target.add_child(top, mid)
+        await rig.target.add_child(mid, low)
+        assert await children(rig, "top", "mid") == {"top": {"mid"}, "mid": {"low"}}
+    with pytest.raises(ChangeRejected) as ring:
+        await rig.target.add_child(low, top)
+    assert ring.value.reason == "unsupported"
+    for _ in range(2):
+        await rig.target.remove_child(mid, low)
+        assert await children(rig, "top", "mid", "none") == {"top": {"mid"}, "mid": set()}
+
+
+async def test_a_group_that_is_gone_goes_nowhere(rig: Rig) -> None:
+    """Neither the upper one nor the lower one is there."""
+    if not rig.capabilities.nests_groups:
+        pytest.skip("nests no groups")
+    rig.hands.add_group("top")
+    for above, below in (("top", "none"), ("none", "top")):
+        with pytest.raises(NotFound):
+            await rig.target.add_child(group(above), group(below))
+    with pytest.raises(NotFound):
+        await rig.target.remove_child(group("none"), group("top"))
+    await rig.target.remove_child(group("top"), group("none"))
+
+
+async def test_the_groups_in_many_groups_are_read(rig: Rig) -> None:
+    """However few or many there are."""
+    if not rig.capabilities.nests_groups or not rig.can("nest"):
+        pytest.skip("nests no groups")
+    names = [f"Group {number}" for number in range(14)]
+    for name in names:
+        rig.hands.add_group(name)
+    for above, below in pairwise(names):
+        await rig.target.add_child(group(above), group(below))
+    found = await children(rig, *names)
+    assert found == {
+        **{above.lower(): {below.lower()} for above, below in pairwise(names)},
+        "group 13": set(),
+    }
 
 
 # Reading much ---------------------------------------------------------------------------------

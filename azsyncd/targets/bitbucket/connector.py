@@ -8,6 +8,7 @@ from azsyncd.answers import Response
 from azsyncd.model.accounts import Capabilities, Directory, Seats, fold
 from azsyncd.targets.bitbucket import wire
 from azsyncd.targets.bitbucket.writing import NO_DEACTIVATION, Writing
+from azsyncd.targets.flat import Flat
 from azsyncd.targets.rest import installation, map_of, rows_of, text_of
 
 MEMBERS = 100
@@ -16,7 +17,7 @@ MEMBERS = 100
 _ABSENT = frozenset({403, 404, 405})
 
 
-class Bitbucket(Writing):
+class Bitbucket(Writing, Flat):
     """The connector of a Bitbucket Data Center. `secret` makes the password that nobody knows."""
 
     async def fingerprint(self) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from azsyncd.model.accounts import Capabilities, Directory, Seats
 from azsyncd.targets.cloud import wire
 from azsyncd.targets.cloud.writing import Writing
+from azsyncd.targets.flat import Flat
 from azsyncd.targets.rest import MISSING, installation, map_of
 
 MEMBERS = 200
 """So many in one PATCH; the answer shows the whole group each time."""
 
 
-class Cloud(Writing):
+class Cloud(Writing, Flat):
     """The connector of one SCIM directory of Atlassian Cloud."""
 
     async def fingerprint(self) -> str:

@@ -9,6 +9,7 @@ from azsyncd.model.accounts import Capabilities, Seats, fold
 from azsyncd.targets.confluence import wire
 from azsyncd.targets.confluence.reading import NOT_THERE
 from azsyncd.targets.confluence.writing import Writing
+from azsyncd.targets.flat import Flat
 from azsyncd.targets.rest import installation, map_of, text_of
 
 _INSTEAD = {
@@ -35,7 +36,7 @@ _BEFORE_8_4 = {
 _NOT_SHOWN = NOT_THERE | {403}
 
 
-class Confluence(Writing):
+class Confluence(Writing, Flat):
     """The connector of a Confluence Data Center. `secret` makes the password that nobody knows."""
 
     _me = ""

@@ -63,6 +63,7 @@ class Crowd(Reading):
             signed_in_as=None,  # an application, not an account
             has_attributes=True,
             has_marks=True,
+            nests_groups=True,  # unless its directory has it switched off: that shows at a write
             admin_groups=wire.ADMIN_GROUPS | frozenset(administrators),
         )
 
@@ -308,7 +309,7 @@ class Crowd(Reading):
             names = {fold(text_of(each.get("name"))) for each in rows_of(users)}
             return fold(account.username) in names
         if await self.find_group(group.name) is None:
-            raise NotFound(f"the group {group.name!r} is gone", target=self.name, reason="conflict")
+            raise self._no_group(group)
         return False
 
     async def _not_changed(
@@ -320,6 +321,40 @@ class Crowd(Reading):
             answer, f"the membership of {account.username} in {group.name!r} cannot be changed"
         )
 
+    # Groups in groups ---------------------------------------------------------------------------
+
+    async def add_child(self, group: TargetGroup, child: TargetGroup) -> None:
+        params, body = {"groupname": group.name}, {"name": child.name}
+        answer = await self._write(
+            "POST", wire.CHILDREN, params=params, json=body, takes=wire.NOT_NESTED
+        )
+        if answer.status >= 400 and not await self._holds(group, child):
+            raise await self._not_nested(group, child, answer)
+
+    async def remove_child(self, group: TargetGroup, child: TargetGroup) -> None:
+        params = {"groupname": group.name, "child-groupname": child.name}
+        answer = await self._write("DELETE", wire.CHILDREN, params=params)
+        if answer.status >= 400 and await self._holds(group, child):
+            what = f"the group {child.name!r} cannot be taken out of {group.name!r}"
+            raise self._rest.rejected(answer, what)
+
+    async def _holds(self, group: TargetGroup, child: TargetGroup) -> bool:
+        names = await self._child_names(group)
+        if names is None:
+            raise self._no_group(group)
+        return fold(child.name) in map(fold, names)
+
+    async def _not_nested(
+        self, group: TargetGroup, child: TargetGroup, answer: Response
+    ) -> ChangeRejected:
+        if await self.find_group(child.name) is None:
+            return self._no_group(child)
+        what = f"the group {child.name!r} cannot be put into {group.name!r}"
+        hint = "its people are put into both"
+        if wire.reason_of(answer) in wire.NOT_NESTED:
+            hint = f"switch nested groups on in the application's directory; until then {hint}"
+        return self._rest.rejected(answer, what, hint, reason="unsupported")
+
     # Refusals -----------------------------------------------------------------------------------
 
     async def _write(
@@ -330,17 +365,22 @@ class Crowd(Reading):
         params: Mapping[str, object] | None = None,
         json: object | None = None,
         repeatable: bool = False,
+        takes: Collection[str] = (),
     ) -> Response:
         """A 403 with a reason is Crowd's clear no to this one thing: the application has not the
-        permission, or the directory is read-only. Without one it may be about us."""
+        permission, or the directory is read-only. Without one it may be about us. `takes`: reasons
+        that are the caller's to read."""
         answer = await self._rest.write(
             method, path, params=params, json=json, repeatable=repeatable, readable=(403,)
         )
-        if answer.status != 403:
+        if answer.status != 403 or wire.reason_of(answer) in takes:
             return answer
         if wire.reason_of(answer):
             raise self._rest.rejected(answer, "not permitted", _PERMISSIONS, reason="read_only")
         raise self._rest.doubtful(answer)
+
+    def _no_group(self, group: TargetGroup) -> NotFound:
+        return NotFound(f"the group {group.name!r} is gone", target=self.name, reason="conflict")
 
     def _gone(self, account: Account) -> NotFound:
         return NotFound(

@@ -11,6 +11,10 @@ from xml.parsers import expat
 PORTION = 5000
 
 
+Membership = tuple[str, list[str], list[str]]
+"""A group, the names of users in it, and those of groups in it."""
+
+
 class BadDump(ValueError):
     """What came is not the dump, or not all of it."""
 
@@ -19,10 +23,11 @@ class _Reader:
     """Collects memberships while the parser is fed."""
 
     def __init__(self) -> None:
-        self.ready: list[tuple[str, list[str]]] = []
+        self.ready: list[Membership] = []
         self._begun = False
         self._group: str | None = None
         self._users: list[str] = []
+        self._groups: list[str] = []
         self.parser = expat.ParserCreate()
         self.parser.StartElementHandler = self._start
         self.parser.EndElementHandler = self._end
@@ -37,8 +42,10 @@ class _Reader:
             self._group = values.get("group", "")
         elif tag == "user" and self._group is not None:
             self._users.append(values.get("name", ""))
-            if len(self._users) >= PORTION:
-                self._flush()
+        elif tag == "group" and self._group is not None:
+            self._groups.append(values.get("name", ""))
+        if len(self._users) + len(self._groups) >= PORTION:
+            self._flush()
 
     def _end(self, tag: str) -> None:
         if tag == "membership":
@@ -47,15 +54,15 @@ class _Reader:
 
     def _flush(self) -> None:
         if self._group is not None:
-            self.ready.append((self._group, self._users))
-            self._users = []
+            self.ready.append((self._group, self._users, self._groups))
+            self._users, self._groups = [], []
 
     def _doctype(self, *_: object) -> None:
         raise BadDump("it has a document type")
 
 
-async def memberships(chunks: AsyncIterable[bytes]) -> AsyncIterator[tuple[str, list[str]]]:
-    """Each group with the names of its direct users, a large one in portions; raises BadDump."""
+async def memberships(chunks: AsyncIterable[bytes]) -> AsyncIterator[Membership]:
+    """Each group with what stands directly in it, a large one in portions; raises BadDump."""
     reader = _Reader()
     try:
         async for chunk in chunks:

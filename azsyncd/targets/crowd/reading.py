@@ -9,7 +9,7 @@ from azsyncd.http import Peer
 from azsyncd.model.accounts import Account, Dialect, TargetGroup, fold
 from azsyncd.targets.ahead import ahead
 from azsyncd.targets.crowd import wire
-from azsyncd.targets.crowd.dump import BadDump, memberships
+from azsyncd.targets.crowd.dump import BadDump, Membership, memberships
 from azsyncd.targets.rest import MISSING, Rest, map_of, rows_of, text_of
 
 PAGE = 500
@@ -133,7 +133,7 @@ class Reading:
                 async for _ in self.accounts():
                     pass
             wanted = {fold(group.name): _key(group) for group in groups}
-            async for group_name, names in self._dump():
+            async for group_name, names, _ in self._dump():
                 dumps = True
                 if (key := wanted.get(fold(group_name))) is not None:
                     yield key, await self._keys_of(names)
@@ -142,7 +142,7 @@ class Reading:
                 if keys is not None:
                     yield _key(group), keys
 
-    async def _dump(self) -> AsyncIterator[tuple[str, list[str]]]:
+    async def _dump(self) -> AsyncIterator[Membership]:
         """All memberships of all groups; nothing where this Crowd has no such dump."""
         headers = {"Accept": "application/xml"}
         try:
@@ -154,6 +154,33 @@ class Reading:
                         yield each
         except BadDump as error:
             raise self._rest.strange(f"the dump of memberships: {error}") from error
+
+    async def children(
+        self, groups: Sequence[TargetGroup]
+    ) -> AsyncIterator[tuple[str, Sequence[str]]]:
+        found: dict[str, list[str]] = {}
+        dumps = False
+        if len(groups) > FEW:
+            wanted = {fold(group.name): _key(group) for group in groups}
+            async for group_name, _, names in self._dump():
+                dumps = True
+                if (key := wanted.get(fold(group_name))) is not None:
+                    found.setdefault(key, []).extend(map(fold, names))
+        for each in found.items():
+            yield each
+        if not dumps:
+            async for group, children in ahead(groups, self._child_names):
+                if children is not None:
+                    yield _key(group), [fold(name) for name in children]
+
+    async def _child_names(self, group: TargetGroup) -> list[str] | None:
+        params = {"groupname": group.name}
+        names: list[str] = []
+        async for page in self._pages(wire.CHILDREN, params, "groups", absent=MISSING):
+            if page is None:
+                return None
+            names += map(_name, page)
+        return names
 
     async def _keys_of(self, names: Iterable[str]) -> list[str]:
         keys = self._keys if self._keys is not None else {}

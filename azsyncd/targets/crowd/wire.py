@@ -12,11 +12,15 @@ from azsyncd.targets.names import LONGEST, legal, mail, shown
 from azsyncd.targets.rest import map_of, rows_of, text_of
 
 API = "/rest/usermanagement/1"
+CHILDREN = "/group/child-group/direct"
 OBJECT_ID = "azsyncd.objectId"
 INSTANCE = "azsyncd.owner"
 """The two attributes that are our mark."""
 
 SIGN_IN_HINT = "username and password are those of an application in Crowd, not of a person"
+
+NOT_NESTED = frozenset({"UNSUPPORTED_OPERATION", "NESTED_GROUPS_NOT_SUPPORTED"})
+"""How Crowd says that a directory takes no groups into groups."""
 
 ADMIN_GROUPS = frozenset({"crowd-administrators", "administrators", "system-administrators"})
 

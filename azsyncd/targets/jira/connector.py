@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from azsyncd.model.accounts import Capabilities, Seats, fold
+from azsyncd.targets.flat import Flat
 from azsyncd.targets.jira import wire
 from azsyncd.targets.jira.search import PAGE, pick_groups
 from azsyncd.targets.jira.writing import Writing
@@ -17,7 +18,7 @@ _NO_RIGHT = (
 )
 
 
-class Jira(Writing):
+class Jira(Writing, Flat):
     """The connector of a Jira Data Center or Server."""
 
     async def fingerprint(self) -> str:

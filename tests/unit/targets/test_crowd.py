@@ -305,7 +305,7 @@ async def test_a_dump_is_read_however_it_is_cut(size: int) -> None:
         '<membership group="c"><users/><groups/></membership></memberships>'
     )
     found = [each async for each in memberships(chunks(text, size))]
-    assert found == [("a & b", ["zoë", "o'b"]), ("c", [])]
+    assert found == [("a & b", ["zoë", "o'b"], ["c"]), ("c", [], [])]
 
 
 async def test_a_large_group_comes_in_portions() -> None:
@@ -313,7 +313,7 @@ async def test_a_large_group_comes_in_portions() -> None:
     users = "".join(f'<user name="u{n}"/>' for n in range(PORTION + 3))
     text = f'<memberships><membership group="g"><users>{users}</users></membership></memberships>'
     found = [each async for each in memberships(chunks(text, 1000))]
-    assert [len(names) for _, names in found] == [PORTION, 3]
+    assert [len(names) for _, names, _ in found] == [PORTION, 3]
 
 
 @pytest.mark.parametrize(
