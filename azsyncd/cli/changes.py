@@ -21,6 +21,7 @@ SIGNS = {
     "reactivate": "+",
     "create_group": "+",
     "add_member": "+",
+    "add_child": "+",
     "adopt": "~",
     "adopt_group": "~",
     "update": "~",
@@ -29,6 +30,7 @@ SIGNS = {
     "strip": "-",
     "delete": "-",
     "remove_member": "-",
+    "remove_child": "-",
     "delete_group": "-",
 }
 _WORDS = {
@@ -37,6 +39,8 @@ _WORDS = {
     "delete_group": "delete group",
     "add_member": "add",
     "remove_member": "remove",
+    "add_child": "add group",
+    "remove_child": "remove group",
 }
 _REASONS = {
     "new": "new",
@@ -48,7 +52,7 @@ _REASONS = {
     "deleted": "deleted in Entra",
     "returned": "is back",
 }
-_MEMBERS = ("add_member", "remove_member")
+_MEMBERS = ("add_member", "remove_member", "add_child", "remove_child")
 _SAY_IT_ALL = frozenset({*_MEMBERS, "deactivate", "reactivate", "strip", "delete", "delete_group"})
 """Kinds whose name says what becomes of the object."""
 _NOT_WRITTEN = frozenset({"key", "mark", "writable", "directory"})
@@ -119,7 +123,7 @@ def who(row: ChangeRow) -> str:
     if not row["group"] or row["group"] == name:
         return name
     if row["change"] in _MEMBERS:
-        return f"{name} {'to' if row['change'] == 'add_member' else 'from'} {row['group']}"
+        return f"{name} {'to' if row['change'].startswith('add') else 'from'} {row['group']}"
     return f"{name} / {row['group']}"
 
 

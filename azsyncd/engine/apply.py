@@ -18,12 +18,14 @@ from enum import StrEnum
 
 from azsyncd.clock import Clock
 from azsyncd.engine.ledger import Ledger
-from azsyncd.engine.outcomes import MEMBERSHIPS, Batch, Observer, Outcomes, Tally
+from azsyncd.engine.lifeline import Entitled, Lifeline
+from azsyncd.engine.outcomes import CHILDREN, MEMBERSHIPS, Batch, Observer, Outcomes, Tally
 from azsyncd.engine.seats import Room
 from azsyncd.engine.writes import Writes
 from azsyncd.errors import ChangeRejected, TargetError
 from azsyncd.model.accounts import Capabilities
 from azsyncd.model.changes import Kind, Withheld
+from azsyncd.plan.guard import SHRINKS
 from azsyncd.plan.policy import GuardClass, Policy
 from azsyncd.state import holds, links, spill
 from azsyncd.state.spill import Planned
@@ -65,6 +67,7 @@ class Apply:
         current: Callable[[], int],
         stopping: Callable[[], bool],
         observe: Observer,
+        entitled: Entitled,
     ) -> None:
         self._target = target
         self._t = t
@@ -75,6 +78,8 @@ class Apply:
         self._rules = policy.guard
         self._room = Room(target, store, capabilities, policy)
         self._lanes = asyncio.Semaphore(concurrency)
+        nests = policy.groups.nested == "keep" and capabilities.nests_groups
+        self._lifeline = Lifeline(t, entitled, nests=nests)
         self._current = current
         self._stopping = stopping
         self._sizes = (0, 0, 0)
@@ -82,7 +87,15 @@ class Apply:
         self._begun: set[int] = set()  # of the chunk that is being sent
         self._writes = Writes(target, t, store, self._ledger, clock, capabilities, instance)
         self._outcomes = Outcomes(
-            target, t, self._ledger, clock, run=run, cause=cause, current=current, observe=observe
+            target,
+            t,
+            self._ledger,
+            clock,
+            run=run,
+            cause=cause,
+            current=current,
+            observe=observe,
+            nests=nests,
         )
 
     @property
@@ -118,10 +131,11 @@ class Apply:
             return [(planned, now) for planned, now in found if planned.seq not in known]
 
         sending = await self._store.write(begin)
+        await self._store.read(self._lifeline.look)
         self._begun.clear()
         lanes: dict[tuple[str, int], list[tuple[Planned, Standing]]] = {}
         for planned, now in sending:
-            on_group = planned.item.gn and planned.change.kind in MEMBERSHIPS
+            on_group = planned.item.gn and planned.change.kind in (*MEMBERSHIPS, *CHILDREN)
             key = ("g", planned.item.gn) if on_group else ("n", planned.item.n)
             lanes.setdefault(key, []).append((planned, now))
         tasks = [
@@ -179,6 +193,12 @@ class Apply:
         if kind in _NEEDS_ACCOUNT and now.account is None:
             await self._outcomes.not_yet(planned, now)
             return
+        if kind in CHILDREN and (now.group is None or now.child is None):
+            await self._outcomes.not_yet(planned, now)
+            return
+        if why := await self._needed(planned, now):
+            await self._outcomes.needed(planned, why)
+            return
         if not await self._room.take(planned, now):
             await self._outcomes.without_seat(planned)
             return
@@ -193,6 +213,12 @@ class Apply:
             await self._outcomes.unknown([(planned, now)], error, began)
             raise
         await self._outcomes.done([(planned, now)], record, began)
+
+    async def _needed(self, planned: Planned, now: Standing) -> str:
+        """Who would be cut off from what; "" = nobody."""
+        if planned.change.kind not in (*SHRINKS, Kind.DELETE_GROUP):
+            return ""
+        return await self._store.read(lambda db: self._lifeline.needed(db, planned, now))
 
     async def _spend(self, batch: Sequence[Planned]) -> float:
         """Allowance is spent in the transaction before the call (rule 37)."""
@@ -211,11 +237,14 @@ class Apply:
                     GuardClass.DELETE_GROUP: groups,
                 }.get(class_, accounts)
                 item = planned.item
-                holds.spend(db, self._t, class_, item.gn, item.n, size, at, item.akey)
+                people = item.change.people
+                holds.spend(db, self._t, class_, item.gn, item.n, size, at, item.akey, people)
                 if class_ is GuardClass.REMOVE_MEMBER and item.change.group_id is not None:
                     members = holds.member_count(db, self._t, item.change.group_id)
                     shrink = GuardClass.SHRINK_GROUP
-                    holds.spend(db, self._t, shrink, item.gn, item.n, members, at, item.akey)
+                    holds.spend(
+                        db, self._t, shrink, item.gn, item.n, members, at, item.akey, people
+                    )
 
         await self._ledger.commit(record)
         return at
@@ -235,6 +264,8 @@ class Apply:
         for planned, now in batch:
             if now.account is None or now.group is None:
                 await self._outcomes.not_yet(planned, now)
+            elif why := await self._needed(planned, now):
+                await self._outcomes.needed(planned, why)
             elif not await self._room.take(planned, now):
                 await self._outcomes.without_seat(planned)
             else:

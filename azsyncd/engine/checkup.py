@@ -134,7 +134,23 @@ async def _target(name: str, reconcile: Reconcile) -> list[CheckLine]:
             )
     for ability, instead in sorted(capabilities.instead.items()):
         lines.append(_line(name, "warning", f"it cannot do: {ability.replace('_', ' ')}", instead))
-    return lines
+    return [*lines, *await _nesting(name, reconcile, capabilities)]
+
+
+async def _nesting(name: str, reconcile: Reconcile, capabilities: Capabilities) -> list[CheckLine]:
+    """Whether groups can be kept in groups, where that is asked for."""
+    if reconcile.policy.groups.nested != "keep":
+        return []
+    if not capabilities.nests_groups:
+        what = "it takes no groups into groups: people are put into each of them (as by flatten)"
+        return [_line(name, "warning", what, "set groups.nested: flatten")]
+    refused = await reconcile.refused_nesting()
+    if refused:
+        what = f"it refused to put {refused} groups into others: their people are put into each"
+        return [_line(name, "warning", what, "switch nested groups on in its directory")]
+    hint = "if it is switched off, people are put into each group until it is on"
+    what = "groups are kept in groups; whether its directory nests them shows at the first one"
+    return [_line(name, "ok", what, hint)]
 
 
 def _who(reconcile: Reconcile, capabilities: Capabilities) -> str:

@@ -246,6 +246,8 @@ def _membership(
     elif change is not None:
         doing = "put into" if change.kind is ChangeKind.ADD_MEMBER else "taken out of"
         why = f"{who} is {doing} {name} with the next run"
+    elif told["in_entra"] and edge is None and (lower := _through(group, known, planning)):
+        why = f"{who} is in {name} through {lower}: in the product that stands in it as well"
     elif not told["in_entra"]:
         whose = "it was never azsyncd's" if not edge or not edge.ours else "it is kept as it is"
         why = f"Entra does not have {who} in {name}; the product does, and {whose}"
@@ -254,6 +256,12 @@ def _membership(
     else:
         why = f"Entra has {who} in {name}, but leavers are put into no group"
     return {**told, "why": why}
+
+
+def _through(group: ObjectId, known: UserFacts, planning: Planning) -> str:
+    """The groups that have her in this one, where the product nests them."""
+    lower = planning.nesting.passes.get(group, frozenset()) & known.groups
+    return ", ".join(sorted(planning.groups[each].name for each in lower))
 
 
 # A group ------------------------------------------------------------------------------------------
@@ -288,7 +296,13 @@ def _group_in(db: Connection, n: int, group: Group, reconcile: Reconcile) -> dic
         if plan.wanted.blocked:
             told["blocked"] = plan.wanted.blocked
     told["planned"] = [
-        change_row(reconcile.target.name, each, name=group.name) for each in plan.changes
+        change_row(
+            reconcile.target.name,
+            each,
+            name=group.name,
+            group=_group_name(planning, each.group_id),
+        )
+        for each in plan.changes
     ]
     told["withheld"] = [
         {"reason": each.reason.value, "detail": each.detail, "hint": each.hint}

@@ -18,7 +18,7 @@ from azsyncd.engine.planning import Planning
 from azsyncd.errors import ChangeRejected
 from azsyncd.model.accounts import Account, Capabilities, TargetGroup, fold
 from azsyncd.plan.matching import is_same
-from azsyncd.state import facts, links, targets, waiting
+from azsyncd.state import facts, links, nesting, targets, waiting
 from azsyncd.state.standing import account_number, owner_of_account
 from azsyncd.state.store import Connection, Store
 from azsyncd.targets.base import Target
@@ -73,6 +73,7 @@ class Inventory:
             )
         )
         await self._members(wanted)
+        await self._children(wanted)
         complete = self._capabilities.lists_all_accounts
 
         def close(db: Connection) -> None:
@@ -167,6 +168,16 @@ class Inventory:
         read = [group.key or "" for group in groups if group.key in done]
         await self._store.write(lambda db: targets.members_read(db, self._t, read, self._number))
 
+    async def _children(self, groups: list[TargetGroup]) -> None:
+        """The groups in groups, where they are kept so, or were."""
+        may = self._capabilities.nests_groups
+        if not may or not await self._store.read(self._planning.may_nest):
+            return
+        found: list[tuple[str, tuple[str, ...]]] = []
+        async for key, children in self._target.children(groups):
+            found.append((key, tuple(children)))
+        await self._store.write(lambda db: _children(db, self._t, found, self._number))
+
 
 def _groups(db: Connection, t: int, groups: tuple[TargetGroup, ...], number: int) -> None:
     for group in groups:
@@ -189,3 +200,10 @@ def _members(
 ) -> None:
     for key, members in found:
         targets.put_members(db, t, key, members, number)
+
+
+def _children(
+    db: Connection, t: int, found: list[tuple[str, tuple[str, ...]]], number: int
+) -> None:
+    for key, children in found:
+        nesting.put_children(db, t, key, children, number)

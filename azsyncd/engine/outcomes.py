@@ -41,7 +41,9 @@ IN_A_ROW = 3
 """So many different objects with 5xx, none well in between: it is the product (rule 30)."""
 
 MEMBERSHIPS = (Kind.ADD_MEMBER, Kind.REMOVE_MEMBER)
+CHILDREN = (Kind.ADD_CHILD, Kind.REMOVE_CHILD)
 CREATES = (Kind.CREATE, Kind.CREATE_GROUP)
+_GIVE_MANY = (Kind.ADD_CHILD, Kind.CREATE_GROUP, Kind.ADOPT_GROUP)
 
 EVENTS = {
     Kind.ADOPT: "account.adopted",
@@ -57,6 +59,8 @@ EVENTS = {
     Kind.DELETE_GROUP: "group.deleted",
     Kind.ADD_MEMBER: "member.added",
     Kind.REMOVE_MEMBER: "member.removed",
+    Kind.ADD_CHILD: "child.added",
+    Kind.REMOVE_CHILD: "child.removed",
 }
 
 Observer = Callable[[Planned, str], None]
@@ -90,6 +94,7 @@ class Outcomes:
         cause: str,
         current: Callable[[], int],
         observe: Observer,
+        nests: bool,
     ) -> None:
         self.tally = Tally()
         self._target = target
@@ -100,6 +105,7 @@ class Outcomes:
         self._cause = cause
         self._current = current
         self._observe = observe
+        self._nests = nests
         self._no_seats_until = float("-inf")
         self._broken: set[int] = set()  # objects whose writes answered 5xx, in a row
 
@@ -124,6 +130,8 @@ class Outcomes:
                 journal.write(db, self._entry(db, planned, now, "done", "", seconds))
                 if planned.free:
                     holds.used_up(db, self._t, item)
+                if self._nests and item.change.kind in (Kind.ADD_MEMBER, Kind.ADD_CHILD):
+                    waiting.wake_removals(db, self._t, item.n, self._clock.now())
 
         await self._ledger.commit(commit)
         for planned, now in batch:
@@ -217,6 +225,10 @@ class Outcomes:
             waiting.refused(db, t, item.n, item.change, reason, error.message, error.hint, moment)
             if again and attempts(db, t, planned) <= 2:
                 waiting.make_due(db, t, item.n, moment)
+            gives_many = self._nests and item.change.kind in _GIVE_MANY and not uncertain
+            if gives_many and attempts(db, t, planned) == (3 if again else 1):
+                # Whoever would have come into groups by this one is put into them one by one.
+                targets.owe_full(db, t)
             journal.write(db, self._entry(db, planned, now, "rejected", error.message, seconds))
 
         await self._ledger.commit(commit)
@@ -271,6 +283,10 @@ class Outcomes:
             group, g = await self._target.find_group(now.group.name), now.g
             if group is None:
                 return lambda db: group_gone(db, t, g, moment)
+        if now.child is not None and now.c is not None:
+            child, c = await self._target.find_group(now.child.name), now.c
+            if child is None:
+                return lambda db: group_gone(db, t, c, moment)
         if now.account is not None:
             account = await self._target.read_account(now.account)
             if account is not None:
@@ -288,8 +304,8 @@ class Outcomes:
 
         If the object itself is tried again anyway, this is planned with it then.
         """
-        needs_group = planned.change.kind in MEMBERSHIPS
-        what = "group" if needs_group and now.account is not None else "account"
+        needs_group = planned.change.kind in MEMBERSHIPS and now.account is not None
+        what = "group" if needs_group or planned.change.kind in CHILDREN else "account"
         t, item, moment = self._t, planned.item, self._clock.now()
         detail = f"the {what} does not stand in the product yet"
 
@@ -300,6 +316,17 @@ class Outcomes:
             if what == "account" and owes_another_try(db, t, item.n):
                 return
             waiting.refused(db, t, item.n, item.change, Withheld.BACKING_OFF, detail, "", moment)
+
+        await self._ledger.commit(record)
+
+    async def needed(self, planned: Planned, why: str) -> None:
+        """Somebody would be cut off by it: it waits until she has another way."""
+        t, item, moment = self._t, planned.item, self._clock.now()
+        hint = "it is looked at again as soon as she was put there, or is not wanted there"
+
+        def record(db: Connection) -> None:
+            spill.done(db, planned.seq)
+            waiting.refused(db, t, item.n, item.change, Withheld.BACKING_OFF, why, hint, moment)
 
         await self._ledger.commit(record)
 

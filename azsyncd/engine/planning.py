@@ -1,9 +1,9 @@
 """Plans one target from the state: loads facts, asks the pure planner, spills what it says.
 
-One object of this class per target keeps the two things that must not be computed anew for every
-slice: which groups are wanted (`groups`), and which groups the scope's `members_of` entries resolve
-to (`member_of`). Both are brought up to date by the groups that a slice touches; whoever is below
-a group that enters or leaves them joins the slice.
+One object of this class per target keeps what must not be computed anew for every slice: which
+groups are wanted (`groups`), which of them are to stand in which (`nesting`), and which groups the
+scope's `members_of` entries resolve to (`member_of`). All are brought up to date by the groups that
+a slice touches; whoever is below a group that enters or leaves them joins the slice.
 
 Everything here runs inside a transaction of the caller's (functions of a `Connection`), so
 that a dry run is the same code, rolled back. What is remembered is not rolled back with it: a
@@ -24,18 +24,19 @@ from azsyncd.model.accounts import Account, Capabilities, Dialect, InvalidValue,
 from azsyncd.model.changes import Change, Kind, Phase, Reason
 from azsyncd.model.identities import Group, ObjectId
 from azsyncd.plan.desk import Desk
-from azsyncd.plan.edges import wanted_groups
+from azsyncd.plan.edges import Part, entitled_groups, wanted_groups
 from azsyncd.plan.expressions import ExpressionFailed, Unread
 from azsyncd.plan.facts import GroupFacts, WantedGroup
 from azsyncd.plan.groups import GroupPlan, in_scope, is_own, plan_group, plan_own, wanted_name
 from azsyncd.plan.mapping import AccountMapping, GroupMapping
+from azsyncd.plan.nesting import FLAT, Nesting, nest, plan_nesting
 from azsyncd.plan.policy import Mode, Policy
 from azsyncd.plan.scope import GroupRule, UserRule, Verdict
 from azsyncd.plan.users import UserPlan, plan_user
 from azsyncd.plan.wishes import Kind as WishKind
 from azsyncd.plan.wishes import Wish, wish_for
 from azsyncd.state import facts as facts_
-from azsyncd.state import holds, links, mirror, own, spill, unlinked
+from azsyncd.state import holds, links, mirror, nesting, own, spill, unlinked
 from azsyncd.state.standing import account_name, account_number
 from azsyncd.state.store import Connection
 
@@ -69,6 +70,8 @@ class Planning:
         self.policy = policy
         self.capabilities = Capabilities()
         self.groups: dict[ObjectId, WantedGroup] = {}
+        self.nesting: Nesting = FLAT
+        self._asks: set[ObjectId] = set()  # groups whose first write waits for a person (rule 12)
         self.ready = False
         self._fresh = False  # learnt since the last slice
         self._instance = instance
@@ -104,6 +107,7 @@ class Planning:
             proof=mirror.has_proof(db),
             signed_in_as=self.signed_in_as(),
             let_go=unlinked.reasons(db, self.t),
+            passes=self.nesting.passes,
         )
 
     def forget(self) -> None:
@@ -114,8 +118,11 @@ class Planning:
         """The same planner for a question: it knows the groups, and what it learns is its own."""
         twin = copy(self)
         twin.groups = dict(self.groups)
+        twin._asks = set(self._asks)
         twin._scope = self._scope.apart()
-        if not twin.ready:
+        if twin.ready:
+            twin.nesting = twin._nest(db)  # what was planned may stand by now
+        else:
             twin.learn_groups(db)
         return twin
 
@@ -143,6 +150,8 @@ class Planning:
             plan = self._group_plan(db, n, group, desk)
             if plan.wanted is not None:
                 self.groups[group.id] = plan.wanted
+            self._note_hold(group.id, plan)
+        self.nesting = self._nest(db)
         self.ready = self._fresh = True
 
     def _claim_group(
@@ -182,7 +191,9 @@ class Planning:
         """For `explain`: the group's plan, the scope's verdict, and its evidence."""
         desk = self.desk(db)
         verdict, why = in_scope(self._group_facts(db, n, group, None), desk)
-        return self._group_plan(db, n, group, desk), verdict.value, why
+        plan, inside = self._group_plan(db, n, group, desk), self._inside(db, group.id, desk)
+        changes, waits = (*plan.changes, *inside.changes), (*plan.waiting, *inside.waiting)
+        return replace(plan, changes=changes, waiting=waits), verdict.value, why
 
     def draft_groups(self, db: Connection, draft: Draft, numbers: Iterable[int]) -> set[int]:
         """Plan these groups and whoever shares a name with them; returns the groups whose members
@@ -203,11 +214,16 @@ class Planning:
             seen.update(todo)
             todo = sorted(facts_.sharers(db, self.t, keys) - seen)
         spill.drop(db, draft.t, seen)
+        nests, before = bool(seen) and self.may_nest(db), self.nesting
+        if nests:
+            self.nesting = self._nest(db)
         desk = self.desk(db)
         for n in sorted(seen):
             group = facts_.group_base(db, n)
             if group is not None:
                 heads |= self._draft_group(db, draft, n, group, desk)
+        if nests:
+            heads |= self._draft_nesting(db, draft, before, seen)
         if self._scope.note_doubt(db):
             heads |= facts_.concerned(db, self.t)
         return heads
@@ -225,6 +241,7 @@ class Planning:
             heads = self._move(db, draft, n, plan, desk)
             plan = self._group_plan(db, n, group, desk)
         before = self.groups.get(group.id)
+        self._note_hold(group.id, plan)
         if plan.wanted is None:
             self.groups.pop(group.id, None)
         else:
@@ -233,7 +250,9 @@ class Planning:
             if entry is not None:
                 facts_.remember(db, self.t, "include", entry, n)
         draft.groups.add(n)
-        self._recording.record(db, draft, n, plan.changes, plan.waiting, hold=plan.hold)
+        inside = self._inside(db, group.id, desk)
+        changes, waits = (*plan.changes, *inside.changes), (*plan.waiting, *inside.waiting)
+        self._recording.record(db, draft, n, changes, waits, hold=plan.hold)
         if before != plan.wanted:
             # Not only whoever is in it: also whoever is still in the product's.
             heads |= {n, *links.holders(db, self.t, n)}
@@ -257,6 +276,74 @@ class Planning:
                 # Whoever wants that name was told that it is taken, perhaps in this very slice.
                 facts_.wake_claimants(db, self.t, "group", group.name, self._clock.now())
         return heads
+
+    # Groups in groups -----------------------------------------------------------------------------
+
+    @property
+    def nests(self) -> bool:
+        """Whether groups are kept in groups here; else whoever is in one is put into all above."""
+        return self.policy.groups.nested == "keep" and self.capabilities.nests_groups
+
+    def may_nest(self, db: Connection) -> bool:
+        """Whether groups are kept in groups here, or were."""
+        return self.nests or nesting.any_known(db, self.t)
+
+    def _nest(self, db: Connection) -> Nesting:
+        """Which of the wanted groups stand in which, or will."""
+        if not self.may_nest(db):
+            return FLAT
+        of = self.groups if self.nests else ()
+        facts = nesting.facts_of(db, self.t, of, self._asks)
+        return nest(facts, self.groups, keep=self.nests)
+
+    def _note_hold(self, group: ObjectId, plan: GroupPlan) -> None:
+        (self._asks.add if plan.hold else self._asks.discard)(group)
+
+    def _inside(self, db: Connection, group: ObjectId, desk: Desk) -> Part:
+        """What follows for one group from its place in others."""
+        pairs = self.nesting.adds | self.nesting.rings | self.nesting.removes
+        over = {above for above, below in pairs if below == group}
+        if not over:
+            return Part()
+        people = nesting.people_below(db, self.t, group)
+        names = {id_: self.groups[id_].name for id_ in over if id_ in self.groups}
+        return plan_nesting(group, self.nesting, people, desk, names)
+
+    def _draft_nesting(
+        self, db: Connection, draft: Draft, before: Nesting, drafted: Collection[int]
+    ) -> set[int]:
+        """Groups entered or left others, or the scope: plan those whose place is another one now.
+        `before`: their places before this slice; some were `drafted` in it already. Returns the
+        groups whose people have to be looked at because of it."""
+        early, now = self.nesting, self._nest(db)
+        self.nesting = now
+        if now.judged and self._writes_links:
+            nesting.judge(db, self.t, now.judged)
+        moved = self._numbers(db, before.moved(now)) - set(drafted)
+        moved |= self._numbers(db, early.moved(now))
+        desk = self.desk(db)
+        for n in sorted(moved):
+            group = facts_.group_base(db, n)
+            if group is not None:
+                self._recording.take_back(db, draft, n)
+                self._draft_group(db, draft, n, group, desk)
+        return self._numbers(db, {below for _, below in before.passing ^ now.passing})
+
+    def _not_in_place(self, db: Connection) -> set[int]:
+        pairs = self.nesting.adds | self.nesting.removes
+        return self._numbers(db, {below for _, below in pairs})
+
+    def _numbers(self, db: Connection, ids: Collection[ObjectId]) -> set[int]:
+        return {n for id_ in ids if (n := mirror.number_of(db, id_)) is not None}
+
+    def entitled(self, db: Connection, n: int) -> set[ObjectId]:
+        """The groups that somebody is not to be cut off from, by whatever way she is in them."""
+        for base in facts_.bases(db, [n]):
+            desk = self.desk(db)
+            kind = wish_for(base.user, base.groups, desk).kind
+            if kind in (WishKind.ACCOUNT, WishKind.UNDECIDED):
+                return entitled_groups(base.groups, base.direct, desk)
+        return set()
 
     def draft_foreign(
         self, db: Connection, draft: Draft, numbers: Collection[int] | None = None
@@ -425,12 +512,17 @@ class Planning:
         slice_ = facts_.slice_since(db, self.t, since, now, wall)
         if owed:
             slice_ |= facts_.owed(db, self.t)
-        heads = self.draft_groups(db, draft, slice_.groups)
+        groups = set(slice_.groups)
+        if self.may_nest(db):
+            groups |= nesting.touched_since(db, since)
+            if self._fresh:  # likewise: what is not as it should be may be news
+                groups |= self._not_in_place(db)
+        heads = self.draft_groups(db, draft, groups)
         if self._fresh:
             # What is remembered was learnt from the mirror as it is: it cannot tell what a touched
             # group was before. Whoever is below one of them is looked at.
             self._fresh = False
-            for n in slice_.groups:
+            for n in groups:
                 heads |= {n, *links.holders(db, self.t, n)}
                 if own.is_number(db, n):
                     heads |= facts_.concerned(db, self.t)

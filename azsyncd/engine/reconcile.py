@@ -40,7 +40,7 @@ from azsyncd.model.changes import Change, Withheld
 from azsyncd.operations import Progress, Tell
 from azsyncd.plan.desk import spared
 from azsyncd.plan.policy import Mode, Policy
-from azsyncd.state import facts, holds, links, spill, targets, waiting
+from azsyncd.state import facts, holds, links, nesting, spill, targets, waiting
 from azsyncd.state.spill import Planned
 from azsyncd.state.store import Connection, Store, get_meta, set_meta
 from azsyncd.targets.base import Target
@@ -229,6 +229,8 @@ class Reconcile:
         if stopped == "no_mirror":
             return None
         due = await self._store.read(lambda db: facts.next_due(db, self.t))
+        if not stopped and (await self._store.read(lambda db: targets.get(db, self.t))).full_due:
+            return 0.5  # asked for by what was written just now
         return None if due is None else max(0.5, due - self._clock.now())
 
     def _trouble(self, state: str, error: TargetError) -> None:
@@ -495,6 +497,11 @@ class Reconcile:
         self._signs_in_as(self.target.name, capabilities.signed_in_as)
         return capabilities
 
+    async def refused_nesting(self) -> int:
+        """How many groups the product did not take into others."""
+        facts_ = await self._store.read(lambda db: nesting.facts_of(db, self.t, ()))
+        return len(facts_.refused)
+
     # Steps ----------------------------------------------------------------------------------------
 
     def _step(self, tell: Tell | None) -> Callable[[str, int, int | None], None]:
@@ -619,6 +626,7 @@ class Reconcile:
             current=self._mirror_revision,
             stopping=self._asked,
             observe=observe,
+            entitled=self.planning.entitled,
         )
 
     async def _draft(self, since: int, tell: Tell | None, *, full: bool) -> Draft:

@@ -92,6 +92,13 @@ class Recording:
         holds.keep_only(db, self._t, n, planned)
         draft.by_hand.update(drift.note(db, self._t, n, found, self._clock.now()))
 
+    def take_back(self, db: Connection, draft: Draft, n: int) -> None:
+        """An object is planned once more in the same draft: it is counted once."""
+        for row in spill.of_objects(db, draft.t, [n]):
+            if row.seq > draft.after and row.held is None and not row.free:
+                draft.tally.add(row.change, -1)
+        spill.drop(db, draft.t, [n])
+
     def _contested(
         self, db: Connection, draft: Draft, n: int, change: Change, gn: int
     ) -> Waiting | None:

@@ -20,7 +20,7 @@ from azsyncd.model.changes import Change, Kind, Phase, Reason, Withheld
 from azsyncd.operations import ChangeRow
 from azsyncd.plan.order import is_step
 from azsyncd.plan.policy import Mode
-from azsyncd.state import codec, links, mirror, questions, spill
+from azsyncd.state import codec, links, mirror, nesting, questions, spill
 from azsyncd.state.holds import Item
 from azsyncd.state.spill import Planned
 from azsyncd.state.standing import Standing, standing
@@ -31,6 +31,7 @@ VERSION = 1
 """Another version is refused: what it says might be read wrongly."""
 
 MEMBERSHIPS = (Kind.ADD_MEMBER, Kind.REMOVE_MEMBER)
+CHILDREN = (Kind.ADD_CHILD, Kind.REMOVE_CHILD)
 
 Key = tuple[str, str, str, str]
 """(kind, object, group, foreign account): what a change is about, in names that are not the
@@ -63,6 +64,9 @@ def evidence_of(db: Connection, planned: Planned, now: Standing) -> dict[str, An
         "account": account,
         "group": group,
     }
+    if change.kind in CHILDREN:
+        found["account"] = now.child.key if now.child is not None else None
+        found["edge"] = nesting.stands(db, now.g, now.c)
     if change.kind in MEMBERSHIPS:
         found["edge"] = links.edge_stands(db, now.g, now.a)
     return found
@@ -268,7 +272,8 @@ class Chosen:
                 return _difference(side, codec.side_to_dict(was), codec.side_to_dict(is_))
         for what in ("account", "group", "edge"):
             was = saved.evidence.get(what)
-            made_by_us = was is None and change.kind in MEMBERSHIPS  # it came into being since
+            # It came into being since.
+            made_by_us = was is None and change.kind in (*MEMBERSHIPS, *CHILDREN)
             if not made_by_us and now.get(what) != was:
                 return f"it is about another {what} now: {now.get(what)}, and was {was}"
         if row.held == Withheld.REJECTED:
@@ -307,6 +312,10 @@ class Chosen:
                 return links.edge_stands(db, now.g, now.a) is not None
             case Kind.REMOVE_MEMBER:
                 return now.group is not None and links.edge_stands(db, now.g, now.a) is None
+            case Kind.ADD_CHILD:
+                return nesting.stands(db, now.g, now.c) is not None
+            case Kind.REMOVE_CHILD:
+                return now.group is not None and nesting.stands(db, now.g, now.c) is None
             case Kind.CREATE_GROUP | Kind.ADOPT_GROUP:
                 return now.group is not None
             case Kind.DELETE | Kind.DELETE_GROUP:

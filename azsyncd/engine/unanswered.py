@@ -18,7 +18,7 @@ from azsyncd.errors import ChangeRejected
 from azsyncd.model.accounts import Account, differences, fold
 from azsyncd.model.changes import Kind
 from azsyncd.plan.matching import is_ours
-from azsyncd.state import facts, holds, journal, links, mirror, spill, targets, waiting
+from azsyncd.state import facts, holds, journal, links, mirror, nesting, spill, targets, waiting
 from azsyncd.state.spill import Planned
 from azsyncd.state.standing import Standing, group_gone, standing
 from azsyncd.state.store import Connection, Store
@@ -27,6 +27,7 @@ from azsyncd.targets.base import Target
 log = structlog.get_logger()
 
 _MEMBERSHIPS = (Kind.ADD_MEMBER, Kind.REMOVE_MEMBER)
+_CHILDREN = (Kind.ADD_CHILD, Kind.REMOVE_CHILD)
 _CREATES = (Kind.CREATE, Kind.CREATE_GROUP)
 ANSWER = "its answer was lost; it is done, as the product shows"
 
@@ -55,6 +56,8 @@ async def settle_unanswered(
     for planned, now in await store.write(memberships):
         if planned.change.kind is Kind.DELETE_GROUP:
             await _group(target, t, store, clock, planned, now)
+        elif planned.change.kind in _CHILDREN:
+            await _child(target, t, store, clock, planned, now)
         else:
             await _account(target, t, store, clock, instance, planned, now)
     log.info("unanswered.settled", target=target.name, changes=len(left))
@@ -70,6 +73,28 @@ async def _group(
         if gone and now.g is not None:
             group_gone(db, t, now.g, clock.now())
             _journal(db, t, clock, planned, now)
+
+    await store.write(settle)
+
+
+async def _child(
+    target: Target, t: int, store: Store, clock: Clock, planned: Planned, now: Standing
+) -> None:
+    stands = False
+    if now.group is not None and now.child is not None:
+        async for _, children in target.children([now.group]):
+            stands = stands or now.child.key in children
+    adds = planned.change.kind is Kind.ADD_CHILD
+
+    def settle(db: Connection) -> None:
+        spill.done(db, planned.seq)
+        if now.g is None or now.c is None or stands is not adds:
+            return
+        if adds:
+            nesting.added(db, now.g, now.c)
+        else:
+            nesting.removed(db, t, now.g, now.c, clock.now())
+        _journal(db, t, clock, planned, now)
 
     await store.write(settle)
 

@@ -18,7 +18,7 @@ from azsyncd.model.changes import Kind, Withheld
 from azsyncd.model.identities import ObjectId
 from azsyncd.model.links import Origin
 from azsyncd.plan.matching import is_same
-from azsyncd.state import codec, facts, links, targets, waiting
+from azsyncd.state import codec, facts, links, nesting, targets, waiting
 from azsyncd.state.spill import Planned
 from azsyncd.state.standing import (
     Standing,
@@ -34,7 +34,8 @@ Send = Callable[[Planned, Standing], Awaitable[Record]]
 
 
 class Writes:
-    """The changes of accounts and groups, one at a time; memberships go in batches (apply.py)."""
+    """The changes of accounts and groups, one at a time; people's memberships go in batches
+    (apply.py)."""
 
     def __init__(
         self,
@@ -65,6 +66,8 @@ class Writes:
             Kind.ADOPT_GROUP: self._adopt_group,
             Kind.CREATE_GROUP: self._create_group,
             Kind.DELETE_GROUP: self._delete_group,
+            Kind.ADD_CHILD: self._add_child,
+            Kind.REMOVE_CHILD: self._remove_child,
         }
 
     async def send(self, planned: Planned, now: Standing) -> Record:
@@ -302,6 +305,28 @@ class Writes:
             facts.wake_claimants(db, t, "group", name, moment)
 
         return record
+
+    async def _add_child(self, planned: Planned, now: Standing) -> Record:
+        above, below = _both(now)
+        await self._target.add_child(above, below)
+        p, c = now.g, now.c
+        assert p is not None
+        assert c is not None
+        return lambda db: nesting.added(db, p, c)
+
+    async def _remove_child(self, planned: Planned, now: Standing) -> Record:
+        above, below = _both(now)
+        await self._target.remove_child(above, below)
+        t, p, c, moment = self._t, now.g, now.c, self._clock.now()
+        assert p is not None
+        assert c is not None
+        return lambda db: nesting.removed(db, t, p, c, moment)
+
+
+def _both(now: Standing) -> tuple[TargetGroup, TargetGroup]:
+    if now.group is None or now.child is None:
+        raise NotFound("one of the groups is not there any more", reason=Withheld.CONFLICT)
+    return now.group, now.child
 
 
 def _same(mark: Mark | None, object_id: str | None) -> bool:

@@ -25,6 +25,8 @@ class Kind(StrEnum):
     DELETE_GROUP = "delete_group"
     ADD_MEMBER = "add_member"
     REMOVE_MEMBER = "remove_member"
+    ADD_CHILD = "add_child"  # a group into a group, where the product nests them
+    REMOVE_CHILD = "remove_child"
 
 
 class Reason(StrEnum):
@@ -82,7 +84,9 @@ class Change:
     """One write.
 
     `object_id` is the user's or, for changes of a group itself, the group's; it is None only for a
-    foreign member, who is then named by `account_key`. `group_id` is set for memberships.
+    foreign member, who is then named by `account_key`. `group_id` is set for memberships; where a
+    group goes into a group it is the one above, and `people` is how many stand in the one below:
+    the guard counts them all.
     `before` and `after` carry as much as the change shows: an Account for accounts, a TargetGroup
     for groups, None on the side that does not exist.
     """
@@ -96,6 +100,7 @@ class Change:
     after: Account | TargetGroup | None = None
     phase: Phase
     rank: int = 0  # inside the phase, before the id: topological order of renames
+    people: int = 1
 
     @property
     def order(self) -> tuple[int, int, str, str, str]:

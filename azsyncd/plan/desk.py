@@ -33,7 +33,7 @@ class Desk:
     `proof`: a complete crawl of Entra was accepted, so absence counts (rule 2). `doubt`: why a
     scope entry cannot be trusted to be complete just now (rule 11). `signed_in_as`: the accounts
     that azsyncd uses, in every target, folded (rule 24). `now`: seconds since the epoch, of the
-    closed round.
+    closed round. `passes`: by group, the groups whose people it has through them (nesting.py).
     """
 
     instance: str
@@ -51,6 +51,7 @@ class Desk:
     signed_in_as: frozenset[str] = frozenset()
     let_go: Mapping[ObjectId, str] = field(default_factory=dict)  # by `unlink`: why, in words
     everybody: frozenset[ObjectId] = frozenset()  # `groups.default`, as far as they are wanted
+    passes: Mapping[ObjectId, frozenset[ObjectId]] = field(default_factory=dict)
     allowed_groups: tuple[str, ...] = field(default=())
 
     def protects_user(self, *names: str | None) -> str | None:

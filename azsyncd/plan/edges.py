@@ -25,16 +25,43 @@ class Part:
     judged: Mapping[ObjectId, bool] = field(default_factory=dict)
 
 
-def wanted_groups(facts: UserFacts, desk: Desk) -> set[ObjectId]:
-    """The groups of the scope that she is in, by the nesting rule, and those for everybody."""
-    mine = facts.direct if desk.policy.groups.nested != "flatten" else facts.groups
+def entitled_groups(
+    above: frozenset[ObjectId], direct: frozenset[ObjectId], desk: Desk
+) -> set[ObjectId]:
+    """The groups of the scope whose members have to have what she has, by the nesting rule, and
+    those for everybody. `above`: those that she is in at any depth."""
+    mine = direct if desk.policy.groups.nested == "ignore" else above
     found = {group for group in mine if group in desk.groups and not desk.groups[group].emptied}
     return found | desk.everybody if desk.everybody else found
+
+
+def entitled(facts: UserFacts, desk: Desk) -> set[ObjectId]:
+    """The same, of these facts."""
+    return entitled_groups(facts.groups, facts.direct, desk)
+
+
+def wanted_groups(facts: UserFacts, desk: Desk) -> set[ObjectId]:
+    """Those of them that she is put into herself: all but the ones that have her through another
+    group, where the product nests them."""
+    found = entitled(facts, desk)
+    if not desk.passes:
+        return found
+    return {g for g in found if g in facts.direct or not _has_through(g, found, facts, desk)}
+
+
+def _has_through(group: ObjectId, hers: set[ObjectId], facts: UserFacts, desk: Desk) -> bool:
+    """Whether one of her groups stands in this one, or will, and she in that."""
+    return any(
+        desk.groups[below].blocked is None or below in facts.edges
+        for below in desk.passes.get(group, ())
+        if below in hers
+    )
 
 
 def plan_edges(facts: UserFacts, desk: Desk) -> Part:
     """The memberships of somebody who is in scope; disabled in Entra or not."""
     wanted = wanted_groups(facts, desk)
+    hers = entitled(facts, desk)
     changes: list[Change] = []
     waiting: list[Waiting] = []
     for group in sorted(wanted):
@@ -55,11 +82,11 @@ def plan_edges(facts: UserFacts, desk: Desk) -> Part:
     for group, edge in sorted(facts.edges.items()):
         if group in wanted or group not in desk.groups:
             continue  # a group that left the scope is decided as a group (groups.gone)
-        part = _unwanted(facts, group, edge, desk)
+        part = _unwanted(facts, group, edge, desk, through=group in hers)
         changes += part.changes
         waiting += part.waiting
     judged = {
-        group: group in wanted
+        group: group in hers
         for group, edge in facts.edges.items()
         if edge.ours is None and group in desk.groups
     }
@@ -76,8 +103,10 @@ def _writable(facts: UserFacts, part: Part, desk: Desk) -> Part:
     return Part((), (*part.waiting, *waits), part.judged)
 
 
-def _unwanted(facts: UserFacts, group: ObjectId, edge: Edge, desk: Desk) -> Part:
-    foreign = not edge.ours
+def _unwanted(facts: UserFacts, group: ObjectId, edge: Edge, desk: Desk, *, through: bool) -> Part:
+    """`through`: the group has her through another one. That this really is so is seen once more
+    right before the membership is ended (engine/lifeline.py)."""
+    foreign = not (edge.ours or (edge.ours is None and through))
     if foreign and desk.policy.groups.foreign_members == "keep":
         return Part()
     kept = Reason.LEFT_SCOPE if desk.groups[group].emptied else Reason.CHANGED
@@ -98,7 +127,7 @@ def _unwanted(facts: UserFacts, group: ObjectId, edge: Edge, desk: Desk) -> Part
 
 def follow_leaver(facts: UserFacts, desk: Desk) -> Part:
     """A leaver's memberships are frozen, but an explicit removal in Entra applies (rule 33)."""
-    wanted = wanted_groups(facts, desk)
+    wanted = entitled(facts, desk)
     judged = {
         group: group in wanted
         for group, edge in facts.edges.items()
@@ -123,7 +152,7 @@ def strip(facts: UserFacts, desk: Desk, reason: Reason) -> Part:
 def _removable(facts: UserFacts, desk: Desk) -> list[ObjectId]:
     """The groups whose membership is ours, and can be ended. One that is seen for the first time
     counts as what it is judged to be by this very look."""
-    wanted = wanted_groups(facts, desk)
+    wanted = entitled(facts, desk)
     return [
         group
         for group, edge in sorted(facts.edges.items())

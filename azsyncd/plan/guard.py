@@ -21,15 +21,18 @@ from azsyncd.plan.policy import GuardClass, GuardRules, Mode
 _CLASSES = {
     Kind.RENAME: GuardClass.RENAME,
     Kind.REMOVE_MEMBER: GuardClass.REMOVE_MEMBER,
+    Kind.REMOVE_CHILD: GuardClass.REMOVE_MEMBER,
     Kind.DELETE: GuardClass.DELETE,
     Kind.DELETE_GROUP: GuardClass.DELETE_GROUP,
     Kind.CREATE: GuardClass.CREATE,
     Kind.ADD_MEMBER: GuardClass.ADD_MEMBER,
+    Kind.ADD_CHILD: GuardClass.ADD_MEMBER,
 }
 
-DESTRUCTIVE = frozenset(
-    {Kind.DEACTIVATE, Kind.STRIP, Kind.DELETE, Kind.DELETE_GROUP, Kind.REMOVE_MEMBER}
-)
+SHRINKS = (Kind.REMOVE_MEMBER, Kind.REMOVE_CHILD)
+"""What takes people out of a group."""
+
+DESTRUCTIVE = frozenset({Kind.DEACTIVATE, Kind.STRIP, Kind.DELETE, Kind.DELETE_GROUP, *SHRINKS})
 """What `mode: additions_only` never sends (rule 40)."""
 
 
@@ -96,13 +99,13 @@ class Tally:
     classes: Counter[GuardClass] = field(default_factory=Counter)
     groups: Counter[ObjectId] = field(default_factory=Counter)
 
-    def add(self, change: Change) -> GuardClass | None:
-        """Count a change that no earlier decision of a person covers."""
+    def add(self, change: Change, times: int = 1) -> GuardClass | None:
+        """Count a change that no earlier decision of a person covers; -1 takes it back."""
         class_ = class_of(change)
         if class_ is not None:
-            self.classes[class_] += 1
-            if change.kind is Kind.REMOVE_MEMBER and change.group_id is not None:
-                self.groups[change.group_id] += 1
+            self.classes[class_] += times * change.people
+            if change.kind in SHRINKS and change.group_id is not None:
+                self.groups[change.group_id] += times * change.people
         return class_
 
 
@@ -121,7 +124,7 @@ class Verdict:
         if class_ in self.classes:
             return class_, self.classes[class_]
         group = change.group_id
-        if change.kind is Kind.REMOVE_MEMBER and group is not None and group in self.groups:
+        if change.kind in SHRINKS and group is not None and group in self.groups:
             return GuardClass.SHRINK_GROUP, self.groups[group]
         return None
 

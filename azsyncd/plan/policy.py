@@ -214,8 +214,8 @@ class GroupRules(Settings):
     on_rename: Literal["keep", "new_group"] = "keep"
     """Products cannot rename groups. keep: go on under the old name. new_group: make another."""
     nested: Literal["flatten", "ignore", "keep"] = "flatten"
-    """Groups in groups. flatten: their members count. ignore: they do not. keep: nested in the
-    product too (Crowd)."""
+    """Groups in groups. flatten: whoever is in one is put into those above it too. ignore: she is
+    not. keep: the groups stand in one another in the product as well (Crowd alone)."""
     foreign_members: Literal["keep", "remove"] = "keep"
     """Members of a synced group whom Entra never wanted there."""
     gone: Literal["keep", "empty", "delete"] = "keep"

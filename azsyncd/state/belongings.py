@@ -44,6 +44,7 @@ def give_up(db: sqlite3.Connection, t: int) -> None:
     """All links end, and whatever was read there is forgotten; the journal stays."""
     db.execute("DELETE FROM link WHERE t = ?", (t,))
     db.execute("DELETE FROM edge WHERE g IN (SELECT g FROM target_group WHERE t = ?)", (t,))
+    db.execute("DELETE FROM child WHERE p IN (SELECT g FROM target_group WHERE t = ?)", (t,))
     db.execute("DELETE FROM account WHERE t = ?", (t,))
     db.execute("DELETE FROM target_group WHERE t = ?", (t,))
     for table in _OF_TARGET:

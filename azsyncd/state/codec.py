@@ -106,13 +106,14 @@ def change_text(change: Change) -> str:
             side_to_dict(change.after),
             int(change.phase),
             change.rank,
+            change.people,
         ]
     )
 
 
 def change_of(text: str) -> Change:
     """The inverse of `change_text`."""
-    kind, reason, object_id, group_id, account_key, before, after, phase, rank = load(text)
+    kind, reason, object_id, group_id, account_key, before, after, phase, rank, people = load(text)
     return Change(
         kind=Kind(kind),
         reason=Reason(reason),
@@ -123,6 +124,7 @@ def change_of(text: str) -> Change:
         after=side_of(after),
         phase=Phase(phase),
         rank=rank,
+        people=people,
     )
 
 

@@ -326,12 +326,14 @@ def spend(
     size: int,
     at: float,
     akey: str = "",
+    people: int = 1,
 ) -> None:
-    """Spend one of a class, in the transaction before the call (rule 37)."""
+    """Spend one of a class (for a child group: one for each of its people), in the transaction
+    before the call (rule 37)."""
     db.execute(
-        "INSERT OR IGNORE INTO spent (t, class, gn, at, n, akey, size)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (t, class_, gn, at, n, akey, size),
+        "INSERT OR IGNORE INTO spent (t, class, gn, at, n, akey, size, people)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (t, class_, gn, at, n, akey, size, people),
     )
 
 
@@ -354,7 +356,7 @@ def latest_spent(db: sqlite3.Connection, t: int) -> float:
 def spent(db: sqlite3.Connection, t: int, since: float) -> Spent:
     """What is spent since a moment; what is older is forgotten by `prune_spent`."""
     rows = db.execute(
-        "SELECT s.class, iif(s.class = 'shrink_group', o.id, NULL), count(*) FROM spent s"
+        "SELECT s.class, iif(s.class = 'shrink_group', o.id, NULL), sum(s.people) FROM spent s"
         " LEFT JOIN object o ON o.n = s.gn WHERE s.t = ? AND s.at > ? GROUP BY 1, 2",
         (t, since),
     )

@@ -90,6 +90,14 @@ def drop(db: sqlite3.Connection, t: int, n: int) -> None:
         " (SELECT g FROM link WHERE t = ? AND n = ? AND g IS NOT NULL)",
         (t, n),
     )
+    db.execute(
+        "DELETE FROM child WHERE lost AND (SELECT g FROM link WHERE t = ? AND n = ?) IN (p, c)",
+        (t, n),
+    )
+    db.execute(
+        "UPDATE child SET ours = NULL WHERE (SELECT g FROM link WHERE t = ? AND n = ?) IN (p, c)",
+        (t, n),
+    )
     db.execute("DELETE FROM link WHERE t = ? AND n = ?", (t, n))
 
 

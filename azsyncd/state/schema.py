@@ -165,6 +165,19 @@ CREATE TABLE edge (
 ) WITHOUT ROWID;
 CREATE INDEX edge_a ON edge (a, g);
 
+-- A group (c) that stands directly in a group (p) of the target. The columns are those of an edge;
+-- what is there again although we had removed it is not ours any more.
+CREATE TABLE child (
+    p         INTEGER NOT NULL,
+    c         INTEGER NOT NULL,
+    ours      INTEGER,
+    removed   INTEGER NOT NULL DEFAULT 0,
+    lost      INTEGER NOT NULL DEFAULT 0,
+    inventory INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (p, c)
+) WITHOUT ROWID;
+CREATE INDEX child_c ON child (c, p);
+
 -- ObjectId to account or group. One link per account, one per object (rule 18).
 CREATE TABLE link (
     t           INTEGER NOT NULL REFERENCES target (t),
@@ -269,6 +282,7 @@ CREATE TABLE waiting (
 ) WITHOUT ROWID;
 CREATE INDEX waiting_retry ON waiting (t, retry_at) WHERE retry_at IS NOT NULL;
 CREATE INDEX waiting_group ON waiting (t, gn) WHERE gn != 0;
+CREATE INDEX waiting_child ON waiting (t, n) WHERE change = 'remove_child';
 
 -- Whoever is in a slice until all of it is right or waits with a reason (rule 29): most are in it
 -- because of somebody else's change, or of a wait that is over, which the next slice does not see.
@@ -321,6 +335,7 @@ CREATE TABLE spent (
     n     INTEGER NOT NULL,
     akey  TEXT NOT NULL DEFAULT '',
     size  INTEGER NOT NULL,                    -- what the target had then
+    people INTEGER NOT NULL DEFAULT 1,         -- whom the write concerned: more for a child group
     PRIMARY KEY (t, class, gn, at, n, akey)
 ) WITHOUT ROWID;
 
@@ -395,11 +410,13 @@ CREATE TABLE planned (
     sent   INTEGER NOT NULL DEFAULT 0,         -- it is on its way, or was when we died
     akey   TEXT NOT NULL DEFAULT '',
     change TEXT NOT NULL,
+    people INTEGER NOT NULL DEFAULT 1,
     body   TEXT NOT NULL
 );
 CREATE INDEX planned_order ON planned (t, phase, rank, gn, n, seq) WHERE held IS NULL;
 CREATE INDEX planned_n ON planned (t, n);
 CREATE INDEX planned_sent ON planned (t, seq) WHERE sent;
+CREATE INDEX planned_child ON planned (t) WHERE change = 'remove_child';
 """,
 )
 

@@ -53,8 +53,8 @@ def add(
     """Plan a change. `held`: a withheld reason; it is counted, shown and not sent."""
     change = item.change
     db.execute(
-        "INSERT INTO planned (t, phase, rank, gn, n, class, free, held, akey, change, body)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO planned (t, phase, rank, gn, n, class, free, held, akey, change, people, body)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             t,
             int(change.phase),
@@ -66,6 +66,7 @@ def add(
             held,
             item.akey,
             change.kind,
+            change.people,
             codec.change_text(change),
         ),
     )
@@ -178,7 +179,7 @@ def outstanding(db: sqlite3.Connection, t: int, upto: int) -> Counter[tuple[str,
     good as spent."""
     found: Counter[tuple[str, int]] = Counter()
     rows = db.execute(
-        "SELECT class, gn, count(*) FROM planned WHERE t = ? AND seq <= ? AND class IS NOT NULL"
+        "SELECT class, gn, sum(people) FROM planned WHERE t = ? AND seq <= ? AND class IS NOT NULL"
         " AND NOT free AND held IS NULL GROUP BY class, gn",
         (t, upto),
     )

@@ -16,7 +16,8 @@ from azsyncd.state.spill import Planned
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """`waited`: the reason for which this very change was refused before, "" if it was not."""
+    """`waited`: the reason for which this very change was refused before, "" if it was not.
+    `c` and `child`: the lower group, where a group goes into a group."""
 
     object_id: ObjectId | None
     name: str
@@ -26,6 +27,8 @@ class Standing:
     g: int | None
     group: TargetGroup | None
     waited: str = ""
+    c: int | None = None
+    child: TargetGroup | None = None
 
 
 def standing(db: sqlite3.Connection, t: int, planned: Planned) -> Standing:
@@ -33,13 +36,13 @@ def standing(db: sqlite3.Connection, t: int, planned: Planned) -> Standing:
     item = planned.item
     row = db.execute("SELECT id, name FROM object WHERE n = ?", (item.n,)).fetchone()
     link = links.get(db, t, item.n)
-    a = g = None
+    a = g = c = None
     if item.akey:
         a = account_number(db, t, item.akey)
     elif link is not None:
         a, g = link["a"], link["g"]
     if item.gn:
-        group_link = links.get(db, t, item.gn)
+        c, group_link = g, links.get(db, t, item.gn)
         g = group_link["g"] if group_link is not None else None
     waited = db.execute(
         "SELECT reason FROM waiting WHERE t = ? AND n = ? AND change = ? AND gn = ?",
@@ -54,6 +57,8 @@ def standing(db: sqlite3.Connection, t: int, planned: Planned) -> Standing:
         g=g,
         group=codec.group_of(_body(db, "SELECT body FROM target_group WHERE g = ?", g)),
         waited=waited["reason"] if waited else "",
+        c=c,
+        child=codec.group_of(_body(db, "SELECT body FROM target_group WHERE g = ?", c)),
     )
 
 

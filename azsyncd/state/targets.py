@@ -178,6 +178,7 @@ def drop_group(db: sqlite3.Connection, g: int) -> None:
     """A group is gone with its memberships; a link that pointed to it is missing now."""
     db.execute("UPDATE link SET g = NULL, state = 'missing' WHERE g = ?", (g,))
     db.execute("DELETE FROM edge WHERE g = ?", (g,))
+    db.execute("DELETE FROM child WHERE p = ? OR c = ?", (g, g))
     db.execute("DELETE FROM target_group WHERE g = ?", (g,))
 
 

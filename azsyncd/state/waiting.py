@@ -118,6 +118,16 @@ def wake_members(db: sqlite3.Connection, t: int, gn: int) -> None:
     )
 
 
+def wake_removals(db: sqlite3.Connection, t: int, n: int, now: float) -> None:
+    """Somebody came into a group: whatever was kept lest she be cut off is looked at again."""
+    for whose in ("change = 'remove_child'", "n = ? AND change = 'remove_member'"):
+        db.execute(
+            f"UPDATE waiting SET retry_at = ? WHERE t = ? AND {whose}"
+            " AND reason = 'backing_off' AND attempts > 0",
+            (now, t, n)[: 2 + whose.count("?")],
+        )
+
+
 def refused(
     db: sqlite3.Connection,
     t: int,

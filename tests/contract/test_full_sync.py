@@ -22,7 +22,7 @@ from azsyncd.plan.policy import (
 from azsyncd.state import drift, targets, waiting
 from tests.unit.engine.office import Office, opened
 
-from .rigs import INSTANCE, Rig
+from .rigs import INSTANCE, MemoryHands, Rig
 
 NAMES = (
     "Ann.Upper@Example.COM", "jürgen.groß@example.com", "o'brien@example.com",
@@ -160,3 +160,86 @@ async def hers(rig: Rig, synced: Office) -> Account:
     found = [each async for each in rig.target.accounts() if each.key == key]
     assert len(found) == 1
     return found[0]
+
+
+# Groups in groups -----------------------------------------------------------------------------
+
+
+def nest(number: int, *members: str, out: tuple[str, ...] = ()) -> Seen:
+    """A group with these in it: `u…` are people, `g…` groups."""
+
+    def seen(id_: str, removed: bool) -> MemberSeen:
+        kind = MemberKind.GROUP if id_[0] == "g" else MemberKind.USER
+        return MemberSeen(ObjectId(id_), kind, removed)
+
+    properties = {"securityEnabled": True, "groupTypes": [], "displayName": f"atl-{number}"}
+    found = (*(seen(each, False) for each in members), *(seen(each, True) for each in out))
+    return Seen(ObjectId(f"g{number}"), properties, None, found)
+
+
+def everybody(rig: Rig, group: str) -> set[str]:
+    """Who is in a group, through others too, as the product sees it."""
+    if isinstance(rig.hands, MemoryHands):
+        return rig.hands.memory.everybody_in(group)
+    return {person.name for person in rig.hands.people.members(group, nested=rig.can("nest"))}
+
+
+async def nested(rig: Rig, office: Office, nested: str) -> None:
+    """The engine with this setting, as after a reload; and a full look."""
+    policy = Policy(
+        scope=Scope(
+            users=UserScope(everybody=True), groups=GroupScope(include=(Entry(name="atl-*"),))
+        ),
+        groups=GroupRules.model_validate({"nested": nested}),
+    )
+    row = await office.store.write(lambda db: targets.ensure(db, "main", rig.entry.kind))
+    office.reconciles["main"] = Reconcile(
+        rig.target,
+        policy,
+        office.store,
+        rig.clock,
+        t=row.t,
+        instance=INSTANCE,
+        policy_digest=nested,
+        concurrency=2,
+        signed_in_as=frozenset,
+        signs_in_as=lambda target, account: None,
+        mirror_revision=lambda: office.pull.state.revision,
+    )
+    for _ in range(2):  # the second one, where a full look came to be owed
+        await office.turn("main")
+
+
+async def test_groups_are_kept_in_groups_and_everybody_is_where_flattening_puts_her(
+    rig: Rig, tmp_path: Path
+) -> None:
+    """Three groups in a ring, and one above them; nested, flattened, nested again, undone."""
+    if not rig.capabilities.nests_groups:
+        pytest.skip("nests no groups")
+    seen = people()[:4]
+    names = [str(rig.spelt(NAMES[n])).casefold() for n in range(4)]
+
+    def there(*numbers: int) -> set[str]:
+        return {names[n] for n in numbers}
+
+    def found(group: str) -> set[str]:
+        return {name.casefold() for name in everybody(rig, group)}
+
+    async with opened(tmp_path) as office:
+        await office.crawl(
+            *seen, nest(0, "u0", "g1"), nest(1, "u1", "g2"), nest(2, "u2", "g3"),
+            nest(3, "u3", "g1"),
+        )  # fmt: skip
+        for setting in ("keep", "flatten", "keep"):
+            await nested(rig, office, setting)
+            assert found("atl-0") == there(0, 1, 2, 3)
+            assert found("atl-1") == found("atl-2") == found("atl-3") == there(1, 2, 3)
+            direct = {name.casefold() for name in rig.hands.members("atl-0")}
+            kept = setting == "keep" and rig.can("nest")
+            assert direct == (there(0) if kept else there(0, 1, 2, 3))
+        told = await office.store.read(lambda db: waiting.listed(db, 1))
+        assert {row["change"] for row in told} == {"add_child"}
+        await office.crawl(nest(0, out=("g1",)), whole=False)
+        await office.turn("main")
+        assert found("atl-0") == there(0)
+        assert found("atl-1") == there(1, 2, 3)

@@ -285,7 +285,7 @@ def sets(draw: st.DrawFn) -> Set:
             },
             groups={
                 "gone": draw(st.sampled_from(["keep", "empty", "delete"])),
-                "nested": draw(st.sampled_from(["flatten", "ignore"])),
+                "nested": draw(st.sampled_from(["flatten", "ignore", "keep"])),
                 "on_rename": draw(st.sampled_from(["keep", "new_group"])),
                 "default": draw(st.sampled_from([(), ("users",), ("Users", "ATL-2")])),
                 "foreign_members": draw(st.sampled_from(["keep", "remove"])),
@@ -299,6 +299,7 @@ def sets(draw: st.DrawFn) -> Set:
             strips_accounts=not deactivates and draw(st.booleans()),
             licence_groups=frozenset({"atl-1"}),
             has_marks=draw(st.booleans()),
+            nests_groups=draw(st.booleans()),
             members_per_call=draw(st.sampled_from([1, 100])),
         ),
     )

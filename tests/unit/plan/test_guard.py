@@ -56,6 +56,8 @@ def verdict(
         (change(Kind.DEACTIVATE, Reason.DELETED), C.DISABLE),
         (change(Kind.STRIP, Reason.LEFT_SCOPE), C.DEACTIVATE),
         (change(Kind.STRIP, Reason.DELETED), C.DISABLE),
+        (change(Kind.ADD_CHILD, group=JIRA), C.ADD_MEMBER),
+        (change(Kind.REMOVE_CHILD, group=JIRA), C.REMOVE_MEMBER),
         (change(Kind.RENAME, before=HERS, after=replace(HERS, username="b")), C.RENAME),
         (change(Kind.UPDATE, before=HERS, after=replace(HERS, email="b@x.org")), C.UPDATE),
         (change(Kind.UPDATE, before=HERS, after=replace(HERS, email="ANA@x.org")), None),
@@ -159,8 +161,23 @@ def test_rule_36_deletes_are_held_unless_somebody_gives_an_allowance() -> None:
 @pytest.mark.parametrize("kind", list(Kind))
 def test_rule_40_modes(kind: Kind) -> None:
     destructive = kind in (
-        Kind.DEACTIVATE, Kind.STRIP, Kind.DELETE, Kind.DELETE_GROUP, Kind.REMOVE_MEMBER
+        Kind.DEACTIVATE, Kind.STRIP, Kind.DELETE, Kind.DELETE_GROUP, Kind.REMOVE_MEMBER,
+        Kind.REMOVE_CHILD,
     )  # fmt: skip
     assert permitted(change(kind), Mode.SYNC)
     assert permitted(change(kind), Mode.ADDITIONS_ONLY) is not destructive
     assert not permitted(change(kind), Mode.REPORT)
+
+
+def test_i5_a_child_group_counts_as_many_as_stand_in_it() -> None:
+    """In its class, and in the group that it is taken out of."""
+    tally = round_of((1, replace(change(Kind.REMOVE_CHILD, group=JIRA), people=201)))
+    assert C.REMOVE_MEMBER in verdict(tally).classes
+    tally = round_of((1, replace(change(Kind.REMOVE_CHILD, group=JIRA), people=21)))
+    found = verdict(tally)
+    assert (list(found.classes), list(found.groups)) == ([], [JIRA])
+    held = found.held(change(Kind.REMOVE_CHILD, group=JIRA))
+    assert held is not None
+    assert held[0] is C.SHRINK_GROUP
+    assert not permitted(change(Kind.REMOVE_CHILD), Mode.ADDITIONS_ONLY)
+    assert permitted(change(Kind.ADD_CHILD), Mode.ADDITIONS_ONLY)

@@ -186,6 +186,21 @@ def test_i5_foreign_members_are_counted_one_by_one(db: sqlite3.Connection) -> No
     assert holds.spent(db, t, 0) == {(GuardClass.REMOVE_MEMBER, None): 3}
 
 
+def test_i5_a_child_group_is_counted_with_all_its_people(db: sqlite3.Connection) -> None:
+    t, g = target(db), n(db, "g1")
+    holds.spend(db, t, "remove_member", g, n(db, "u1"), 10, NOW, people=40)
+    holds.spend(db, t, "shrink_group", g, n(db, "u1"), 10, NOW, people=40)
+    assert holds.spent(db, t, 0) == {
+        (GuardClass.REMOVE_MEMBER, None): 40,
+        (GuardClass.SHRINK_GROUP, "g1"): 40,
+    }
+    change = replace(shut(db).change, kind=Kind.REMOVE_CHILD, group_id=ObjectId("g1"), people=30)
+    item = Item(n(db, "u1"), g, "", change)
+    spill.add(db, t, item, class_="remove_member", free=False, held=None)
+    outstanding = spill.outstanding(db, t, spill.last(db))
+    assert outstanding == {("remove_member", 0): 30, ("shrink_group", g): 30}
+
+
 def test_rule_35_the_base_is_what_stood_there_when_the_window_began(
     db: sqlite3.Connection,
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +13,7 @@ from azsyncd.model.accounts import Account, Mark, TargetGroup
 from azsyncd.model.changes import Change, Kind, Phase, Reason, Waiting, Withheld
 from azsyncd.model.identities import ObjectId
 from azsyncd.model.links import LinkState, Origin
-from azsyncd.state import facts, holds, links, marks, mirror, targets, waiting
+from azsyncd.state import facts, holds, links, marks, mirror, nesting, targets, waiting
 
 from .making import NOW, crawl, database, give, give_group, group, n, round_, target, user
 
@@ -389,3 +390,57 @@ def test_only_those_are_asked_whom_adopt_would_leave_alone(
     assert {account.username for _, account in found} == asked
     marks.asked(db, t, [(a, None) for a, _ in found])
     assert marks.to_ask(db, t, adopt) == []
+
+
+# Groups in groups -------------------------------------------------------------------------------
+
+
+def showed(db: sqlite3.Connection, t: int, number: int, *children: str) -> dict[str, Any]:
+    """An inventory that shows g1 with these groups in it; and what is known then, by the lower."""
+    nesting.put_children(db, t, "g1", children, number)
+    facts = nesting.facts_of(db, t, ())
+    told: dict[str, Any] = {below: ours for (_, below), ours in facts.standing.items()}
+    return told | {below: "lost" for _, below in facts.lost}
+
+
+def test_rule_21_whose_a_child_group_is_is_kept_over_inventories(db: sqlite3.Connection) -> None:
+    t = target(db)
+    g1, g2 = (give_group(db, t, each, []) for each in ("g1", "g2"))
+    assert showed(db, t, 1) == {}
+    assert showed(db, t, 2, "g2") == {"g2": None}
+    nesting.judge(db, t, {(ObjectId("g1"), ObjectId("g2")): False})
+    nesting.judge(db, t, {(ObjectId("g1"), ObjectId("g2")): True})  # it was settled before
+    assert showed(db, t, 3, "g2") == {"g2": False}
+    assert showed(db, t, 4) == {}
+    nesting.added(db, g1, g2)
+    assert showed(db, t, 5, "g2") == {"g2": True}
+    assert showed(db, t, 6) == {"g2": "lost"}
+    assert showed(db, t, 7, "g2") == {"g2": True}
+    nesting.removed(db, t, g1, g2, NOW)
+    assert nesting.stands(db, g1, g2) is None
+    assert showed(db, t, 8, "g2") == {"g2": False}  # somebody has put it back
+    targets.drop_group(db, g2)
+    assert not nesting.any_known(db, t)
+
+
+def test_rule_19_what_was_ours_of_a_group_that_is_let_go_is_nobodys(
+    db: sqlite3.Connection,
+) -> None:
+    t = target(db)
+    g1, g2 = (give_group(db, t, each, []) for each in ("g1", "g2"))
+    nesting.added(db, g1, g2)
+    assert nesting.stands(db, g1, g2) == "ours"
+    links.drop(db, t, n(db, "g2"))
+    assert nesting.stands(db, g1, g2) == "foreign"
+    assert nesting.facts_of(db, t, ()).standing == {}
+
+
+def test_i5_everybody_in_a_child_group_is_counted_once(db: sqlite3.Connection) -> None:
+    t = target(db)
+    one, two, three = (give(db, t, each) for each in ("u1", "u2", "u3"))
+    g1 = give_group(db, t, "g1", [one, two])
+    g2 = give_group(db, t, "g2", [two, three])
+    assert nesting.people_below(db, t, ObjectId("g1")) == 2
+    nesting.added(db, g1, g2)
+    assert nesting.people_below(db, t, ObjectId("g1")) == 3
+    assert nesting.people_below(db, t, ObjectId("g2")) == 2
