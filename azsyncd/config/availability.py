@@ -30,7 +30,6 @@ COMING = (
     ),
     Coming(("admin", "listen"), instead="admin.socket and admin.metrics are there"),
     Coming(("admin", "token"), instead="admin.socket and admin.metrics are there"),
-    Coming(("targets", "*", "groups", "nested"), ("keep",)),
 )
 
 

@@ -19,6 +19,7 @@ _GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _ADDRESS = re.compile(r"[^\r\n]*[^\s@<>]@[^\s@<>]+>?")
 _PORTS = {"http": 80, "https": 443}
 _SHOW_NO_SEATS = frozenset({"confluence", "crowd", "cloud"})
+_NEST_NO_GROUPS = frozenset({"jira", "confluence", "bitbucket", "cloud"})
 
 
 def problems(data: dict[str, Any]) -> Found:
@@ -35,6 +36,7 @@ def problems(data: dict[str, Any]) -> Found:
         yield from _auth_of_the_type(at, _mapping(target))
         yield from _constant(at, _mapping(target))
         yield from _seats(at, _mapping(target))
+        yield from _nested(at, _mapping(target))
         yield from _stages((*at, "accounts", "leavers"), target)
 
 
@@ -206,6 +208,13 @@ def _seats(at: Path, target: dict[str, Any]) -> Found:
     kind = target.get("type")
     if _mapping(target.get("seats")).get("keep_free") and kind in _SHOW_NO_SEATS:
         yield (*at, "seats", "keep_free"), f"cannot be kept: {kind} does not show its seats"
+
+
+def _nested(at: Path, target: dict[str, Any]) -> Found:
+    kind = target.get("type")
+    if _mapping(target.get("groups")).get("nested") == "keep" and kind in _NEST_NO_GROUPS:
+        why = f"{kind} takes no groups into groups; flatten puts everybody into each of them"
+        yield (*at, "groups", "nested"), why
 
 
 def _stages(path: Path, target: Any) -> Found:

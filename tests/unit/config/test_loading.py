@@ -414,6 +414,18 @@ def test_seats_are_kept_free_only_where_a_product_shows_them(problems: Find) -> 
     }
 
 
+def test_groups_are_kept_in_groups_only_where_a_product_takes_them(problems: Find) -> None:
+    """Crowd alone does."""
+    auth = {"username": "azsyncd", "password": {"env": "T"}}
+    keep = {"auth": auth, "groups": {"nested": "keep"}}
+    crowd = {"type": "crowd", "url": "https://c.example.com/crowd", **keep}
+    token = {"token": {"env": "T"}}
+    jira = {"type": "jira", "url": "https://j.example.com", **keep, "auth": token}
+    found = problems(targets={"crowd": crowd, "other": jira})
+    assert list(found) == ["targets.other.groups.nested"]
+    assert "takes no groups into groups" in found["targets.other.groups.nested"]
+
+
 def mail(**keys: Any) -> dict[str, Any]:
     given = {"smtp": "mail:25", "from": "Azsyncd <a@example.com>", "to": ["it@example.com"]}
     return {"alerts": [{"email": {**given, **keys}}]}
