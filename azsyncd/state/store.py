@@ -30,6 +30,7 @@ T = TypeVar("T")
 Connection = sqlite3.Connection
 Row = sqlite3.Row
 BUSY_SECONDS = 10.0
+_LAST_WORD_SECONDS = 5.0
 COPIED = "copied"
 """Remembered in a copy: that it is one, and may be older than what it describes."""
 
@@ -50,6 +51,14 @@ class _Connection(aiosqlite.Connection):
         result: T = await self._execute(work, self._conn)  # type: ignore[no-untyped-call]
         return result
 
+    async def close(self) -> None:
+        await super().close()
+        await self.ended()
+
+    async def ended(self) -> None:
+        """The thread's last word goes to the loop, which must still be there."""
+        await asyncio.to_thread(self._thread.join, _LAST_WORD_SECONDS)
+
 
 Open = Callable[[Callable[[], sqlite3.Connection]], Awaitable[Runner]]
 
@@ -58,7 +67,11 @@ async def in_thread(connect: Callable[[], sqlite3.Connection]) -> Runner:
     """The product's runner: a thread per connection."""
     connection = _Connection(connect, 64)
     connection._thread.daemon = True  # a forgotten connection must not keep the process alive
-    return await connection  # type: ignore[return-value]  # aiosqlite says Connection
+    try:
+        return await connection  # type: ignore[return-value]  # aiosqlite says Connection
+    except BaseException:
+        await connection.ended()
+        raise
 
 
 def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:

@@ -183,25 +183,6 @@ async def test_rule_19_a_name_that_somebody_else_has_by_now_is_no_missing_accoun
     assert shown == {"u1@x.org": "User 2", "u9@x.org": "User 1"}
 
 
-async def test_rule_19_an_account_of_her_name_that_others_made_meanwhile_is_no_missing_one(
-    make: Callable[..., Awaitable[Rig]],
-) -> None:
-    rig = await make(replace(ABLE, has_marks=False))
-    named_by_key(rig.product)
-    await rig.entra(user(1), crawl=True)
-    await rig.reconcile.turn(cause="test")
-    rig.product.held.clear()
-    theirs = Account(username="u1@x.org", email="else@y.org", display_name="Somebody Else")
-
-    async def meanwhile(when: str, method: str) -> None:
-        if method == "read_account" and not rig.product.held:
-            rig.product.put(theirs)
-
-    rig.fault = meanwhile
-    await rig.reconcile.turn(cause="test", full=True)
-    assert [reason for _, reason, _ in await rig.waits()] == ["conflict"]
-
-
 async def test_rule_30_one_refused_object_waits_and_the_others_go_on(
     make: Callable[..., Awaitable[Rig]],
 ) -> None:
