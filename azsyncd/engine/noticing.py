@@ -11,8 +11,9 @@ from azsyncd.clock import iso
 from azsyncd.engine import schedule
 from azsyncd.engine.alerts import HOUR, Wrong, stage_of
 from azsyncd.engine.lastdays import what_to_do, words
+from azsyncd.engine.scoping import DOUBT_HINT
 from azsyncd.model.alerts import AlertKind
-from azsyncd.state import holds, questions, targets
+from azsyncd.state import holds, questions, scopes, targets
 from azsyncd.state.store import Connection, get_meta
 
 if TYPE_CHECKING:
@@ -124,6 +125,12 @@ async def _target(running: Running, name: str, reconcile: Reconcile, seen: Seen)
         title = f"{name}: it does not answer, changes wait"
         seen.wrong.append(
             Wrong(f"{area}|down", AlertKind.TARGET_DOWN, title, state.detail, state.hint, name)
+        )
+    why = await running.store.read(lambda db: scopes.doubt(db, reconcile.t))
+    if why is not None:
+        title = f"{name}: who is in its scope cannot be told, changes of people wait"
+        seen.wrong.append(
+            Wrong(f"{area}|scope", AlertKind.SCOPE, title, f"scope.users.{why}", DOUBT_HINT, name)
         )
     ids = await running.store.read(lambda db: questions.leavers_with_access(db, reconcile.t))
     for id_ in ids:

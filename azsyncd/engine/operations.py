@@ -20,6 +20,7 @@ from azsyncd.engine.office import NotThere, told
 from azsyncd.engine.reconcile import Reconcile
 from azsyncd.engine.rehearsals import Rehearsals
 from azsyncd.engine.saved import SavedTarget
+from azsyncd.engine.status import doubted
 from azsyncd.errors import AzsyncdError, TargetError
 from azsyncd.operations import AlertTest, ApplyResult, SyncResult, TargetApply, TargetSync, Tell
 from azsyncd.state import questions, waiting
@@ -99,7 +100,7 @@ class EngineOperations(Looks, Rehearsals, Decisions):
                 cause=cause, consent=only is None, full=full, only=some, tell=tell
             )
             done = dict(report.done)
-            error = _STOPPED.get(report.stopped, "")
+            error = _STOPPED.get(report.stopped, "") or await doubted(self._running, reconcile)
             if was_down or only is not None:
                 reconcile.bell.ring("operator")
             await self._trouble_over(name)

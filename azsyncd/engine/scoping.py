@@ -16,6 +16,8 @@ from azsyncd.plan.scope import Entries, ScopeFacts
 from azsyncd.state import facts, scopes
 from azsyncd.state.store import Connection
 
+DOUBT_HINT = "name the group in the file as it is called now, or give it back its name"
+
 _MATCHED = 0
 """Remembered in the place of an object: the entry has matched something at some time."""
 
@@ -66,14 +68,14 @@ class Scoping:
     def note_doubt(self, db: Connection) -> bool:
         """Whether the scope came into doubt, or out of it, since it was last noted (rule 11)."""
         why = self.uncertain(db)
-        noted = facts.remembered(db, self._t, "uncertain")
-        if (why is None) == (not noted):
+        noted = scopes.doubt(db, self._t)
+        if why == noted:
             return False
-        for entry in noted:
-            facts.forget(db, self._t, "uncertain", entry)
+        if noted is not None:
+            facts.forget(db, self._t, "uncertain", noted)
         if why is not None:
-            facts.remember(db, self._t, "uncertain", "members_of", _MATCHED)
-        return True
+            facts.remember(db, self._t, "uncertain", why, _MATCHED)
+        return (why is None) != (noted is None)
 
     def _pinned(self, db: Connection) -> frozenset[ObjectId]:
         """Rule 9: an exclude by UPN pins the object id at its first match."""

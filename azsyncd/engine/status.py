@@ -10,8 +10,9 @@ from azsyncd.engine import lastdays
 from azsyncd.engine.alerts import DAY, stage_of
 from azsyncd.engine.figures import shrinking_of
 from azsyncd.engine.reconcile import Reconcile
+from azsyncd.engine.scoping import DOUBT_HINT
 from azsyncd.operations import StatusResult, TargetStatus
-from azsyncd.state import drift, questions, targets, troubles
+from azsyncd.state import drift, questions, scopes, targets, troubles
 from azsyncd.state.store import Connection, get_meta
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ async def status_of(
     problems = [
         *_problems(running, config, entra, told),
         *[line for each in running.reconciles.values() if (line := await contested(running, each))],
+        *[line for each in running.reconciles.values() if (line := await doubted(running, each))],
         *_ending(running, ends, soon=True),
         *running.watch.problems(undelivered),
     ]
@@ -173,6 +175,17 @@ async def contested(running: Running, reconcile: Reconcile) -> str:
     rest = "all drift is" if drift.is_contested(found) else "these are"
     name = reconcile.target.name
     return f"{name}: somebody else writes to this product ({what}): {rest} only reported now"
+
+
+async def doubted(running: Running, reconcile: Reconcile) -> str:
+    """Rule 11: who is in its scope cannot be told."""
+    why = await running.store.read(lambda db: scopes.doubt(db, reconcile.t))
+    if why is None:
+        return ""
+    return (
+        f"{reconcile.target.name}: scope.users.{why}: nobody is removed for that, nobody gets an"
+        f" account, and whoever has one keeps what she has; {DOUBT_HINT}"
+    )
 
 
 def _credential(running: Running, name: str, end: float | None) -> dict[str, Any]:

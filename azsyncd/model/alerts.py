@@ -12,6 +12,7 @@ class AlertKind(StrEnum):
     HOLD = "hold"
     TARGET_REFUSED = "target_refused"
     TARGET_DOWN = "target_down"
+    SCOPE = "scope_in_doubt"
     LEAVER = "leaver_with_access"
     CREDENTIAL = "credential"
     ENTRA = "entra"

@@ -36,3 +36,11 @@ def has_matched(db: sqlite3.Connection, t: int, role: str, entry: str, n: int) -
         (t, role, entry, n),
     ).fetchone()
     return row is not None
+
+
+def doubt(db: sqlite3.Connection, t: int) -> str | None:
+    """Why a target's scope is in doubt (rule 11), as it was last planned; None if it is not."""
+    row = db.execute(
+        "SELECT entry FROM scope_match WHERE t = ? AND role = 'uncertain'", (t,)
+    ).fetchone()
+    return None if row is None else str(row["entry"])

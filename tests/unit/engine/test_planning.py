@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from azsyncd.engine import planning
+from azsyncd.engine.status import doubted
 from azsyncd.errors import StateError
 from azsyncd.model.identities import MemberKind, MemberSeen, ObjectId, Seen
 from azsyncd.plan.policy import Entry, GroupScope, Policy, Scope, UserScope
@@ -95,3 +96,17 @@ async def test_rule_16_a_name_whose_owner_cannot_leave_it_is_taken(tmp_path: Pat
         await office.turn("jira")
         shown = {each.display_name: each.username for each in product.held.values()}
         assert shown == {"u1": "y", "u2": "b", "u3": "c", "u4": "x"}
+
+
+async def test_rule_11_a_scope_that_is_in_doubt_is_said(tmp_path: Path) -> None:
+    async with opened(tmp_path) as office:
+        await office.open("jira", STAFF)
+        await office.crawl(person("u1"), group("g1", "staff", "u1"))
+        await office.turn("jira")
+        assert await doubted(office, office.reconciles["jira"]) == ""  # type: ignore[arg-type]
+        await office.crawl(group("g1", "people"), whole=False)
+        told = await office.operations.sync(by="jo")
+        assert told["outcome"] == "failures"
+        assert "matched a group once and matches none now" in told["targets"][0]["error"]
+        await office.crawl(group("g1", "staff-b"), whole=False)
+        assert (await office.operations.sync(by="jo"))["outcome"] == "converged"
