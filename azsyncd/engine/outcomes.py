@@ -315,6 +315,8 @@ class Outcomes:
                 return
             if what == "account" and owes_another_try(db, t, item.n):
                 return
+            if spill.is_held(db, t, item.n if what == "account" else item.gn):
+                return  # whoever decides about that lets this be planned with it
             waiting.refused(db, t, item.n, item.change, Withheld.BACKING_OFF, detail, "", moment)
 
         await self._ledger.commit(record)

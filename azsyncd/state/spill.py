@@ -132,6 +132,15 @@ def counts(db: sqlite3.Connection, t: int) -> dict[str, int]:
     return {row[0]: row[1] for row in rows}
 
 
+def is_held(db: sqlite3.Connection, t: int, n: int) -> bool:
+    """Whether what makes an account or a group, or takes one over, is held."""
+    sql = (
+        "SELECT 1 FROM planned WHERE t = ? AND n = ? AND held IS NOT NULL"
+        " AND change IN ('create', 'adopt', 'create_group', 'adopt_group') LIMIT 1"
+    )
+    return db.execute(sql, (t, n)).fetchone() is not None
+
+
 def held_kinds(db: sqlite3.Connection, t: int) -> set[str]:
     """The kinds of the changes that are planned and held."""
     sql = "SELECT DISTINCT change FROM planned WHERE t = ? AND held IS NOT NULL"

@@ -19,6 +19,7 @@ from azsyncd.cli import accounts, history
 from azsyncd.cli.app import app
 from azsyncd.config import load
 from azsyncd.config.availability import COMING
+from azsyncd.engine.outcomes import EVENTS
 from azsyncd.errors import ConfigError
 from azsyncd.metrics import Metrics
 from azsyncd.model.changes import Kind, Reason, Withheld
@@ -379,6 +380,6 @@ def test_every_log_event_is_described_and_no_other() -> None:
     table = (ROOT / "docs" / "logs.md").read_text()
     first = [row.split("|")[1] for row in table.splitlines() if row.startswith("| `")]
     described = {name for cell in first for name in re.findall(r"`([a-z_.]+)`", cell)}
-    used = set(events())
+    used = {*events(), *EVENTS.values()}
     # Both are said by one call, by the name of the state.
     assert described == used | {"target.unavailable", "target.refused"}

@@ -15,7 +15,7 @@ from azsyncd.errors import AzsyncdError, ChangeRejected
 from azsyncd.model.accounts import Account
 from azsyncd.model.identities import MemberKind, MemberSeen, ObjectId, Seen
 from azsyncd.plan.policy import Budget, GuardRules, Mode, Policy
-from azsyncd.state import holds, journal, targets
+from azsyncd.state import holds, journal, targets, waiting
 
 from .office import EVERYBODY, Office, opened
 
@@ -204,6 +204,22 @@ async def test_rule_26_a_plan_for_one_is_no_consent_to_the_others(office: Office
     assert [name for name, display in shown.items() if display] == ["u1@fabrikam.example"]
 
 
+async def test_what_depends_on_a_change_that_has_moved_is_not_called_refused(
+    office: Office,
+) -> None:
+    product = await office.open("jira", Policy(scope=EVERYBODY, mode=Mode.MANUAL))
+    await office.crawl(user(1), user(2), group(1, 2))
+    plan = await kept(office)
+    await office.crawl(user(1, displayName="Moved"), whole=False)
+    await office.operations.apply(plan=plan, by="jo")
+    assert [each.display_name for each in product.held.values()] == ["User 2"]
+    reconcile = office.reconciles["jira"]
+    rows = await office.store.read(lambda db: waiting.listed(db, reconcile.t))
+    assert [row["change"] for row in rows if row["attempts"]] == []
+    await office.operations.apply(plan=await kept(office), by="jo")
+    assert len(next(iter(product.held_groups.values())).members) == 2
+
+
 async def test_rule_40_a_sync_is_no_consent_where_the_mode_is_manual(office: Office) -> None:
     product = await office.open("jira", Policy(scope=EVERYBODY, mode=Mode.MANUAL))
     product.put(Account(username="u1@fabrikam.example", email="old@x.org", display_name="Old"))
@@ -366,5 +382,5 @@ async def test_a_file_for_one_person_says_what_it_needs_beside_it(office: Office
     target = result["targets"][0]
     assert target["done"] == {"create": 1}
     assert [row["change"] for row in target["failed"]] == ["add_member"]
-    assert "does not stand in the product yet" in target["failed"][0]["detail"]
+    assert "what it needs does not stand yet" in target["failed"][0]["detail"]
     assert len(office.products["jira"].held) == 1
