@@ -295,6 +295,8 @@ class Reconcile:
         if waits and due and self._contact.fresh:
             self._say_contact(row.first_contact)
             return Report(stopped="first_contact")
+        if self.state.state == "down" and self.capabilities is not None and not due:
+            await self.target.ask()  # before all that is behind is planned once more
         await self.prepare(anew=due)  # a full sync reads everything afresh, abilities too
         await settle_unanswered(self.target, self.t, self._store, self._clock, self._instance)
         if self.policy.mode is not Mode.REPORT:

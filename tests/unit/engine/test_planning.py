@@ -9,7 +9,7 @@ import pytest
 
 from azsyncd.engine import planning
 from azsyncd.engine.status import doubted
-from azsyncd.errors import StateError
+from azsyncd.errors import StateError, TargetUnavailable
 from azsyncd.model.identities import MemberKind, MemberSeen, ObjectId, Seen
 from azsyncd.plan.policy import Entry, GroupScope, Policy, Scope, UserScope
 from azsyncd.state import waiting
@@ -110,3 +110,20 @@ async def test_rule_11_a_scope_that_is_in_doubt_is_said(tmp_path: Path) -> None:
         assert "matched a group once and matches none now" in told["targets"][0]["error"]
         await office.crawl(group("g1", "staff-b"), whole=False)
         assert (await office.operations.sync(by="jo"))["outcome"] == "converged"
+
+
+async def test_a_product_that_is_down_is_asked_before_anything_is_planned(tmp_path: Path) -> None:
+    """All that is behind would be planned again every five minutes, for days."""
+    async with opened(tmp_path) as office:
+        product = await office.open("jira", STAFF)
+        await office.crawl(person("u1"), group("g1", "staff", "u1"))
+        await office.turn("jira")
+        reconcile = office.reconciles["jira"]
+
+        async def down(when: str, method: str) -> None:
+            raise TargetUnavailable(method)
+
+        product.faults = down
+        reconcile.state.state = "down"
+        with pytest.raises(TargetUnavailable, match="ask"):
+            await office.turn("jira")
