@@ -11,6 +11,7 @@ import structlog
 
 from azsyncd.clock import Clock
 from azsyncd.engine.unanswered import note_create
+from azsyncd.errors import ChangeRejected
 from azsyncd.model.accounts import Account, TargetGroup
 from azsyncd.model.identities import ObjectId
 from azsyncd.model.links import Origin
@@ -26,10 +27,15 @@ log = structlog.get_logger()
 async def settle_pending(target: Target, t: int, store: Store, clock: Clock, instance: str) -> None:
     """Settle every pending link of a target; raises TargetError."""
     for n, object_id, kind, sent in await store.read(lambda db: links.pending(db, t)):
-        if kind == "user":
-            await _account(target, t, store, clock, instance, n, object_id, codec.account_of(sent))
-        else:
-            await _group(target, t, store, clock, n, codec.group_of(sent))
+        try:
+            if kind == "user":
+                account = codec.account_of(sent)
+                await _account(target, t, store, clock, instance, n, object_id, account)
+            else:
+                await _group(target, t, store, clock, n, codec.group_of(sent))
+        except ChangeRejected as error:  # this one stays pending, the rest goes on (I7)
+            log.warning("pending.unread", target=target.name, object_id=object_id, error=str(error))
+            continue
         log.info("pending.settled", target=target.name, object_id=object_id)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from azsyncd.engine.pending import settle_pending
-from azsyncd.errors import TargetUnavailable
+from azsyncd.errors import ChangeRejected, TargetUnavailable
 from azsyncd.model.accounts import Account
 from azsyncd.model.identities import USER_PROPERTIES, ObjectId, Seen
 from azsyncd.state import codec, links
@@ -81,3 +81,17 @@ async def test_what_is_not_ours_is_left_alone(tmp_path: Path, stands: Account | 
         product = await pending(office, stands)
         assert await settle(office) is None
         assert product.calls == []
+
+
+async def test_i7_one_that_cannot_be_looked_up_holds_up_nobody(tmp_path: Path) -> None:
+    async with opened(tmp_path) as office:
+        product = await pending(office, SENT)
+
+        async def odd(when: str, method: str) -> None:
+            if method == "find_account":
+                raise ChangeRejected("a name that cannot be asked for", reason="invalid_value")
+
+        product.faults, fine = odd, product.faults
+        assert await settle(office) == "pending"
+        product.faults = fine
+        assert await settle(office) == "live"
