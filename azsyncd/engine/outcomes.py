@@ -313,10 +313,12 @@ class Outcomes:
             spill.done(db, planned.seq)
             if item.change.object_id is None:
                 return
-            if what == "account" and owes_another_try(db, t, item.n):
+            # Whoever decides about her account lets this be planned with it; a group's members wait
+            # for it by themselves.
+            if what == "account" and (
+                owes_another_try(db, t, item.n) or spill.is_held(db, t, item.n)
+            ):
                 return
-            if spill.is_held(db, t, item.n if what == "account" else item.gn):
-                return  # whoever decides about that lets this be planned with it
             waiting.refused(db, t, item.n, item.change, Withheld.BACKING_OFF, detail, "", moment)
 
         await self._ledger.commit(record)

@@ -133,10 +133,10 @@ def counts(db: sqlite3.Connection, t: int) -> dict[str, int]:
 
 
 def is_held(db: sqlite3.Connection, t: int, n: int) -> bool:
-    """Whether what makes an account or a group, or takes one over, is held."""
+    """Whether what makes somebody's account, or takes one over, is held."""
     sql = (
         "SELECT 1 FROM planned WHERE t = ? AND n = ? AND held IS NOT NULL"
-        " AND change IN ('create', 'adopt', 'create_group', 'adopt_group') LIMIT 1"
+        " AND change IN ('create', 'adopt') LIMIT 1"
     )
     return db.execute(sql, (t, n)).fetchone() is not None
 

@@ -382,5 +382,5 @@ async def test_a_file_for_one_person_says_what_it_needs_beside_it(office: Office
     target = result["targets"][0]
     assert target["done"] == {"create": 1}
     assert [row["change"] for row in target["failed"]] == ["add_member"]
-    assert "what it needs does not stand yet" in target["failed"][0]["detail"]
+    assert "does not stand in the product yet" in target["failed"][0]["detail"]
     assert len(office.products["jira"].held) == 1
