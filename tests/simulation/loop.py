@@ -25,6 +25,7 @@ class SeededLoop(asyncio.SelectorEventLoop):
         super().__init__()
         self.random = random.Random(seed)
         self.moment = 1000.0
+        self._clock_resolution = 1e-6  # after half a year a nanosecond is lost in rounding
         self.turns = 0
         self.most = STEPS
         self._crash_at: int | None = None
