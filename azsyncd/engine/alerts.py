@@ -22,6 +22,7 @@ HOUR = 3600.0
 AFTER = {
     AlertKind.TARGET_DOWN: 900.0,
     AlertKind.TARGET_REFUSED: 30.0,
+    AlertKind.SCOPE: 300.0,
     AlertKind.LEAVER: 300.0,
     AlertKind.ENTRA: 900.0,
     AlertKind.FULL_SYNC: HOUR,  # after a long sleep it is made up for first

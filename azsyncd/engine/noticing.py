@@ -251,6 +251,7 @@ EXAMPLES = {
     AlertKind.HOLD: ("jira: 43 changes held (deactivate): hold 7", "azsyncd holds show 7"),
     AlertKind.TARGET_REFUSED: ("jira: it refuses azsyncd, nothing is written there", ""),
     AlertKind.TARGET_DOWN: ("jira: it does not answer, changes wait", "azsyncd status"),
+    AlertKind.SCOPE: ("jira: who is in its scope cannot be told", DOUBT_HINT),
     AlertKind.LEAVER: ("jira: somebody who left still has access", "azsyncd explain WHO"),
     AlertKind.CREDENTIAL: ("the credential of jira ends in 14 days", "make a new one"),
     AlertKind.ENTRA: ("Entra refuses azsyncd: nothing new is read", "azsyncd status"),
