@@ -17,7 +17,7 @@ _LETTERS = str.maketrans(
 )  # fmt: skip
 """Letters that Unicode does not take apart into a base and an accent."""
 
-_GUEST = re.compile(r"(.+)#EXT#@.+", re.IGNORECASE)
+_GUEST = re.compile(r"(.+)#EXT#[^@#]*@.+", re.IGNORECASE)
 
 
 def before(value: object, separator: str) -> str:

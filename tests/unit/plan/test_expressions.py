@@ -115,6 +115,7 @@ def test_templates_compose_text(source: str, text: str) -> None:
         ),
         ("{{ 'jo_doe_contoso.com#ext#@fabrikam.com' | guest_address }}", "jo_doe@contoso.com"),
         ("{{ 'jo@contoso.com' | guest_address }}", "jo@contoso.com"),
+        ("{{ 'jo_contoso.com#EXT#2@fabrikam.com' | guest_address }}", "jo@contoso.com"),
         ("{{ 'odd#EXT#@fabrikam.com' | guest_address }}", "odd"),
         ("{{ first_of(user.mail, '', ' ', user.givenName, 'x') }}", "Ana"),
         ("{{ user.mail | first_of(user.userPrincipalName) | lower }}", "ana.garcia@contoso.com"),
