@@ -26,6 +26,8 @@ from azsyncd.targets.base import Target
 log = structlog.get_logger()
 
 BATCH = 500
+MOST_LEFT_OUT = 100
+"""Where a listing left out so many who stand, it proves the absence of nobody (rule 2)."""
 MEMBERS = 5000
 """So many memberships are kept in one transaction."""
 
@@ -61,8 +63,7 @@ class Inventory:
         """Read everything; raises TargetError."""
         self._number = await self._store.write(lambda db: targets.begin_inventory(db, self._t))
         count = await self._accounts()
-        if self._capabilities.lists_all_accounts:
-            await self._confirm_absent()
+        complete = self._capabilities.lists_all_accounts and await self._confirm_absent()
         await self._groups()
         await self._confirm_groups()
         self._planning.forget()
@@ -74,7 +75,6 @@ class Inventory:
         )
         await self._members(wanted)
         await self._children(wanted)
-        complete = self._capabilities.lists_all_accounts
 
         def close(db: Connection) -> None:
             now = self._clock.now()
@@ -102,10 +102,11 @@ class Inventory:
         await keep()
         return count
 
-    async def _confirm_absent(self) -> None:
+    async def _confirm_absent(self) -> bool:
         """A listing may leave somebody out. What is taken for gone loses its memberships, and a
-        leaver's account is not looked for again."""
+        leaver's account is not looked for again. Returns whether absence from it counts."""
         unseen = await self._store.read(lambda db: links.unseen(db, self._t, self._number))
+        left_out: list[Account] = []
         for done, account in enumerate(unseen):
             self._step("looking for accounts", done, len(unseen))
             try:
@@ -113,7 +114,14 @@ class Inventory:
             except ChangeRejected:  # this one cannot be read: it is as the listing says
                 continue
             if found is not None and found.key == account.key:
-                await self._store.write(partial(self._keep_accounts, accounts=(found,)))
+                left_out.append(found)
+            if len(left_out) == MOST_LEFT_OUT:
+                log.warning(
+                    "inventory.incomplete", target=self._target.name, left_out=MOST_LEFT_OUT
+                )
+                break
+        await self._store.write(partial(self._keep_accounts, accounts=tuple(left_out)))
+        return len(left_out) < MOST_LEFT_OUT
 
     def _keep_accounts(self, db: Connection, accounts: tuple[Account, ...]) -> None:
         # Marks and attributes have one place: a listing shows both, or neither.
@@ -138,12 +146,14 @@ class Inventory:
     async def _confirm_groups(self) -> None:
         """The same for groups: what is taken for gone is known no more."""
         unseen = await self._store.read(lambda db: links.unseen_groups(db, self._t, self._number))
+        left_out: list[TargetGroup] = []
         for group in unseen:
             found = await self._target.find_group(group.name)
             if found is not None and found.key == group.key:
-                await self._store.write(
-                    partial(_groups, t=self._t, groups=(found,), number=self._number)
-                )
+                left_out.append(found)
+        await self._store.write(
+            partial(_groups, t=self._t, groups=tuple(left_out), number=self._number)
+        )
 
     async def _members(self, groups: list[TargetGroup]) -> None:
         done: set[str] = set()
