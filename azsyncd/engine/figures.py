@@ -157,10 +157,11 @@ def waiting_row(db: Connection, target: str, row: Row) -> ChangeRow:
     group = questions.name_of(db, row["gn"]) if row["gn"] else None
     name = questions.name_of(db, row["n"])
     if row["body"]:
+        change = codec.change_of(row["body"])
         return change_row(
             target,
-            codec.change_of(row["body"]),
-            name=name,
+            change,
+            name=name if change.object_id else _account_name(change),
             group=group,
             withheld=row["reason"],
             detail=_with_tries(row),

@@ -36,7 +36,7 @@ from azsyncd.plan.users import UserPlan, plan_user
 from azsyncd.plan.wishes import Kind as WishKind
 from azsyncd.plan.wishes import Wish, wish_for
 from azsyncd.state import facts as facts_
-from azsyncd.state import holds, links, mirror, nesting, own, spill, unlinked
+from azsyncd.state import links, mirror, nesting, own, spill, unlinked, waiting
 from azsyncd.state.standing import account_name, account_number
 from azsyncd.state.store import Connection
 
@@ -345,46 +345,38 @@ class Planning:
                 return entitled_groups(base.groups, base.direct, desk)
         return set()
 
-    def draft_foreign(
-        self, db: Connection, draft: Draft, numbers: Collection[int] | None = None
-    ) -> None:
-        """`foreign_members: remove`: also people whom azsyncd does not know (rule 21), in all
-        wanted groups or only in these."""
-        if self.policy.groups.foreign_members != "remove" or not mirror.has_proof(db):
-            return
-        desk = self.desk(db)
-        for group in sorted(self._wanted(db, numbers), key=lambda wanted: wanted.object_id):
-            if not group.stands or group.blocked is not None or group.emptied:
-                continue
-            if group.everybody:  # Entra says nothing of who else belongs in
-                continue
-            g = links.group_number(db, self.t, group.object_id)
-            n = mirror.number_of(db, group.object_id)
-            if g is None or n is None:
-                continue
-            planned: list[tuple[str, int, str]] = []
-            for account in links.foreign_members(db, self.t, g):
-                if desk.protects_user(account.username) is None:
-                    change = Change(
-                        kind=Kind.REMOVE_MEMBER,
-                        reason=Reason.DRIFT,
-                        object_id=None,
-                        group_id=group.object_id,
-                        account_key=account.key,
-                        before=account,
-                        phase=Phase.REMOVE,
-                    )
-                    planned.append((change.kind, n, str(account.key)))
-                    self._recording.plan(db, draft, n, change, None)
-            holds.keep_only(db, self.t, n, planned, foreign=True)
+    def draft_foreign(self, db: Connection, draft: Draft) -> None:
+        """`foreign_members: remove`: also people whom azsyncd does not know (rule 21), in the
+        groups of this draft."""
+        if self.policy.groups.foreign_members != "remove":
+            waiting.forget_foreign(db, self.t)
+        elif mirror.has_proof(db):
+            desk = self.desk(db)
+            for n in sorted(draft.groups):
+                group = facts_.group_base(db, n)
+                wanted = None if group is None else self.groups.get(group.id)
+                changes = [] if wanted is None else self._foreign_removals(db, wanted, desk)
+                self._recording.record_foreign(db, draft, n, changes)
 
-    def _wanted(self, db: Connection, numbers: Collection[int] | None) -> list[WantedGroup]:
-        """The wanted groups, all or those among these objects: a slice looks at no others."""
-        if numbers is None:
-            return list(self.groups.values())
-        known = (facts_.group_base(db, n) for n in numbers)
-        ids = {group.id for group in known if group is not None}
-        return [self.groups[id_] for id_ in ids if id_ in self.groups]
+    def _foreign_removals(self, db: Connection, group: WantedGroup, desk: Desk) -> list[Change]:
+        g = links.group_number(db, self.t, group.object_id)
+        if g is None or not group.stands or group.blocked is not None or group.emptied:
+            return []
+        if group.everybody:  # Entra says nothing of who else belongs in
+            return []
+        return [
+            Change(
+                kind=Kind.REMOVE_MEMBER,
+                reason=Reason.DRIFT,
+                object_id=None,
+                group_id=group.object_id,
+                account_key=account.key,
+                before=account,
+                phase=Phase.REMOVE,
+            )
+            for account in links.foreign_members(db, self.t, g)
+            if desk.protects_user(account.username) is None
+        ]
 
     # Users ----------------------------------------------------------------------------------------
 
@@ -532,7 +524,7 @@ class Planning:
         spill.drop(db, draft.t, users)
         for batch in batched(sorted(users)):
             self.draft_users(db, draft, batch, desk)
-        self.draft_foreign(db, draft, draft.groups)
+        self.draft_foreign(db, draft)
         self.flush_renames(db, draft)
         facts_.owe(db, self.t, users | draft.groups)
 

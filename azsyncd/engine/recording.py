@@ -92,6 +92,24 @@ class Recording:
         holds.keep_only(db, self._t, n, planned)
         draft.by_hand.update(drift.note(db, self._t, n, found, self._clock.now()))
 
+    def record_foreign(
+        self, db: Connection, draft: Draft, n: int, changes: Sequence[Change]
+    ) -> None:
+        """Spill the removals of foreign members from one group."""
+        refused = waiting.foreign_of(db, self._t, n)
+        now = max(self._clock.now(), self._clock.wall())
+        waits, tried = set[str](), set[str]()
+        for change in changes:
+            before = refused.get(change.akey)
+            if before is not None and _still_backs_off(before, change, now):
+                waits.add(change.akey)
+            else:
+                tried.add(change.akey)
+                self.plan(db, draft, n, change, None)
+        waiting.replace_foreign(db, self._t, n, waits, tried)
+        planned = [(change.kind.value, n, change.akey) for change in changes]
+        holds.keep_only(db, self._t, n, planned, foreign=True)
+
     def take_back(self, db: Connection, draft: Draft, n: int) -> None:
         """An object is planned once more in the same draft: it is counted once."""
         for row in spill.of_objects(db, draft.t, [n]):
@@ -148,9 +166,8 @@ class Recording:
     ) -> None:
         """`decided`: what people decide about, where that is more than this change (a swap)."""
         gn = self._number(db, change.group_id)
-        akey = "" if change.object_id is not None else str(change.account_key)
-        item = Item(n, gn, akey, change)
-        about = item if decided is None else Item(n, gn, akey, decided)
+        item = Item(n, gn, change.akey, change)
+        about = item if decided is None else Item(n, gn, change.akey, decided)
         mode = self._policy.mode
         held: str | None = None
         free = False

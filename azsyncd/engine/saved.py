@@ -40,8 +40,7 @@ database's."""
 
 def key_of(change: Change) -> Key:
     """What a change is about."""
-    akey = "" if change.object_id is not None else str(change.account_key)
-    return change.kind.value, change.object_id or "", change.group_id or "", akey
+    return change.kind.value, change.object_id or "", change.group_id or "", change.akey
 
 
 # Evidence -----------------------------------------------------------------------------------------

@@ -103,6 +103,11 @@ class Change:
     people: int = 1
 
     @property
+    def akey(self) -> str:
+        """The key of a foreign member's account; "" for whoever has an object in Entra."""
+        return "" if self.object_id is not None else str(self.account_key)
+
+    @property
     def order(self) -> tuple[int, int, str, str, str]:
         """The place in a plan: always the same for the same plan."""
         return (

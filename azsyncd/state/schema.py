@@ -271,6 +271,7 @@ CREATE TABLE waiting (
     n        INTEGER NOT NULL,                 -- the object
     change   TEXT NOT NULL,                    -- kind, or ''
     gn       INTEGER NOT NULL DEFAULT 0,       -- the group's object, for memberships
+    akey     TEXT NOT NULL DEFAULT '',         -- the account's key, where it is nobody's of Entra
     reason   TEXT NOT NULL,
     detail   TEXT NOT NULL,
     hint     TEXT NOT NULL DEFAULT '',
@@ -278,11 +279,12 @@ CREATE TABLE waiting (
     attempts INTEGER NOT NULL DEFAULT 0,
     retry_at REAL,
     since    REAL NOT NULL,
-    PRIMARY KEY (t, n, change, gn)
+    PRIMARY KEY (t, n, change, gn, akey)
 ) WITHOUT ROWID;
 CREATE INDEX waiting_retry ON waiting (t, retry_at) WHERE retry_at IS NOT NULL;
 CREATE INDEX waiting_group ON waiting (t, gn) WHERE gn != 0;
 CREATE INDEX waiting_child ON waiting (t, n) WHERE change = 'remove_child';
+CREATE INDEX waiting_foreign ON waiting (t, n) WHERE akey != '';
 
 -- Whoever is in a slice until all of it is right or waits with a reason (rule 29): most are in it
 -- because of somebody else's change, or of a wait that is over, which the next slice does not see.

@@ -45,8 +45,8 @@ def standing(db: sqlite3.Connection, t: int, planned: Planned) -> Standing:
         c, group_link = g, links.get(db, t, item.gn)
         g = group_link["g"] if group_link is not None else None
     waited = db.execute(
-        "SELECT reason FROM waiting WHERE t = ? AND n = ? AND change = ? AND gn = ?",
-        (t, item.n, item.change.kind, item.gn),
+        "SELECT reason FROM waiting WHERE t = ? AND n = ? AND change = ? AND gn = ? AND akey = ?",
+        (t, item.n, item.change.kind, item.gn, item.akey),
     ).fetchone()
     return Standing(
         object_id=row["id"] if row else None,
@@ -144,8 +144,8 @@ def attempts(db: sqlite3.Connection, t: int, planned: Planned) -> int:
     """How often this change was refused in a row."""
     item = planned.item
     row = db.execute(
-        "SELECT attempts FROM waiting WHERE t = ? AND n = ? AND change = ? AND gn = ?",
-        (t, item.n, item.change.kind, item.gn),
+        "SELECT attempts FROM waiting WHERE t = ? AND n = ? AND change = ? AND gn = ? AND akey = ?",
+        (t, item.n, item.change.kind, item.gn, item.akey),
     ).fetchone()
     return 0 if row is None else int(row["attempts"])
 

@@ -13,12 +13,11 @@ RETRY_SECONDS = (60.0, 300.0, 900.0, 3600.0, 4 * 3600.0, 86400.0)
 """How long a refused object waits before it is tried again, by attempt."""
 
 
+_KEY = "t = ? AND n = ? AND change = ? AND gn = ? AND akey = ?"
+
 CONDITIONS = ("licence", "read_only")
 CONDITION_SECONDS = 900.0
 """Conditions of the target, not of an object, are asked again now and then (rule 30)."""
-
-LEASE_SECONDS = 60.0
-"""When somebody who was due is looked at again, in case that we die before it is written."""
 
 
 def replace_all(
@@ -32,16 +31,15 @@ def replace_all(
     """What waits of an object from now on. Attempts and since-when of the same entry are kept.
 
     `planned`: its changes, by (kind, group), that will be tried now. Their attempts are remembered
-    until one succeeds. And because a look that was due is owed by nothing but this table, it stays
-    owed until all is written: plans do not survive us.
+    until one succeeds.
     """
     old = {
         (row["change"], row["gn"]): row
-        for row in db.execute("SELECT * FROM waiting WHERE t = ? AND n = ?", (t, n))
+        for row in db.execute("SELECT * FROM waiting WHERE t = ? AND n = ? AND akey = ''", (t, n))
     }
-    db.execute("DELETE FROM waiting WHERE t = ? AND n = ?", (t, n))
-    if planned and any(_is_due(row, now) for row in old.values()):
-        _lease(db, t, n, old, planned, now)
+    db.execute("DELETE FROM waiting WHERE t = ? AND n = ? AND akey = ''", (t, n))
+    if any(_is_due(row, now) for row in old.values()):
+        _remember(db, old, planned, now)
     for entry in waiting:
         change = entry.change
         kind = change.kind.value if change else ""
@@ -49,7 +47,7 @@ def replace_all(
         before = old.get((kind, gn))
         same = before is not None and before["reason"] == entry.reason
         db.execute(
-            "INSERT OR REPLACE INTO waiting VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO waiting VALUES (?, ?, ?, ?, '', ?, ?, ?, ?, ?, ?, ?)",
             (
                 t,
                 n,
@@ -70,29 +68,44 @@ def _is_due(row: sqlite3.Row, now: float) -> bool:
     return row["retry_at"] is not None and row["retry_at"] <= now
 
 
-def _lease(
+def _remember(
     db: sqlite3.Connection,
-    t: int,
-    n: int,
     old: Mapping[tuple[str, int], sqlite3.Row],
     planned: Collection[tuple[str, int]],
     now: float,
 ) -> None:
-    tried = [row for key, row in old.items() if key in planned and row["attempts"]]
-    for row in tried:
+    for row in (row for key, row in old.items() if key in planned and row["attempts"]):
         later = RETRY_SECONDS[min(row["attempts"], len(RETRY_SECONDS)) - 1]
         values = {**dict(row), "retry_at": now + later}
         db.execute(
-            "INSERT INTO waiting VALUES (:t, :n, :change, :gn, :reason, :detail, :hint, :body,"
-            " :attempts, :retry_at, :since)",
+            "INSERT INTO waiting (t, n, change, gn, reason, detail, hint, body, attempts, retry_at,"
+            " since) VALUES (:t, :n, :change, :gn, :reason, :detail, :hint, :body, :attempts,"
+            " :retry_at, :since)",
             values,
         )
-    if not tried:
-        db.execute(
-            "INSERT INTO waiting (t, n, change, reason, detail, retry_at, since)"
-            " VALUES (?, ?, '', 'backing_off', ?, ?, ?)",
-            (t, n, "being written; it is looked at once more", now + LEASE_SECONDS, now),
-        )
+
+
+def foreign_of(db: sqlite3.Connection, t: int, n: int) -> dict[str, sqlite3.Row]:
+    """The removals of foreign members from one group that were refused, by the account's key."""
+    rows = db.execute("SELECT * FROM waiting WHERE t = ? AND n = ? AND akey != ''", (t, n))
+    return {row["akey"]: row for row in rows}
+
+
+def replace_foreign(
+    db: sqlite3.Connection, t: int, n: int, waits: Collection[str], tried: Collection[str]
+) -> None:
+    """Whose removal from one group waits from now on, and whose is tried now: their attempts are
+    remembered until one succeeds. All others of this group are forgotten."""
+    for akey in foreign_of(db, t, n).keys() - waits:
+        sql = "DELETE FROM waiting WHERE t = ? AND n = ? AND akey = ?"
+        if akey in tried:
+            sql = "UPDATE waiting SET retry_at = NULL WHERE t = ? AND n = ? AND akey = ?"
+        db.execute(sql, (t, n, akey))
+
+
+def forget_foreign(db: sqlite3.Connection, t: int) -> None:
+    """No foreign member is removed here any more."""
+    db.execute("DELETE FROM waiting WHERE t = ? AND akey != ''", (t,))
 
 
 def forget(db: sqlite3.Connection, t: int, n: int) -> None:
@@ -139,22 +152,16 @@ def refused(
     now: float,
 ) -> float:
     """A write was refused: the object waits longer with each attempt. Returns until when."""
-    gn = _group_number(db, change.group_id)
-    row = db.execute(
-        "SELECT attempts, since FROM waiting WHERE t = ? AND n = ? AND change = ? AND gn = ?",
-        (t, n, change.kind, gn),
-    ).fetchone()
+    key = (t, n, change.kind, _group_number(db, change.group_id), change.akey)
+    row = db.execute(f"SELECT attempts, since FROM waiting WHERE {_KEY}", key).fetchone()
     attempts = (row["attempts"] if row else 0) + 1
     retry_at = now + RETRY_SECONDS[min(attempts, len(RETRY_SECONDS)) - 1]
     if reason in CONDITIONS:
         retry_at = now + CONDITION_SECONDS
     db.execute(
-        "INSERT OR REPLACE INTO waiting VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO waiting VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
-            t,
-            n,
-            change.kind,
-            gn,
+            *key,
             reason,
             detail,
             hint,
@@ -169,15 +176,17 @@ def refused(
 
 def attempts_of(db: sqlite3.Connection, t: int, n: int) -> dict[tuple[str, int], sqlite3.Row]:
     """What was tried of an object and refused, by (change, group)."""
-    rows = db.execute("SELECT * FROM waiting WHERE t = ? AND n = ? AND attempts > 0", (t, n))
+    rows = db.execute(
+        "SELECT * FROM waiting WHERE t = ? AND n = ? AND akey = '' AND attempts > 0", (t, n)
+    )
     return {(row["change"], row["gn"]): row for row in rows}
 
 
 def succeeded(db: sqlite3.Connection, t: int, n: int, change: Change) -> None:
     """It went through at last."""
     db.execute(
-        "DELETE FROM waiting WHERE t = ? AND n = ? AND change = ? AND gn = ?",
-        (t, n, change.kind, _group_number(db, change.group_id)),
+        f"DELETE FROM waiting WHERE {_KEY}",
+        (t, n, change.kind, _group_number(db, change.group_id), change.akey),
     )
 
 

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from azsyncd.errors import TargetRefused, TargetUnavailable
+from azsyncd.engine.figures import waiting_row
+from azsyncd.errors import ChangeRejected, TargetRefused, TargetUnavailable
 from azsyncd.model.accounts import Account, TargetGroup, fold
 from azsyncd.model.identities import MemberKind, MemberSeen, ObjectId, Seen
 from azsyncd.plan.policy import AccountRules, GroupRules, Policy, Scope, Stage, UserScope
-from azsyncd.state import links
+from azsyncd.state import links, waiting
 from azsyncd.targets.memory import ABLE, Held, Memory
 
 from .office import EVERYBODY, Office, opened
@@ -270,3 +271,32 @@ async def test_rule_25_two_targets_that_ask_at_once_are_one_installation(office:
     told = await asyncio.gather(office.turn("a"), office.turn("b"), return_exceptions=True)
     assert sum(isinstance(each, TargetRefused) for each in told) == 1
     assert sum(len(product.calls) for product in office.products.values()) == 1
+
+
+async def test_i9_a_stranger_who_cannot_be_removed_is_asked_for_less_and_less(
+    office: Office,
+) -> None:
+    rules = GroupRules(foreign_members="remove")
+    product = await office.open("p", Policy(scope=EVERYBODY, groups=rules))
+    await office.crawl(user(1, "a"), group(1, "atl-a", member(1)))
+    await office.turn("p")
+    product.put(Account(username="root", display_name="R"), "atl-a")
+    product.put(Account(username="stranger", display_name="S"), "atl-a")
+    no = ChangeRejected("an administrator", "ask one", target="p", status=403)
+    product.blocked = {"root": no, "stranger": no}
+    await office.turn("p", full=True)
+    for _ in range(60):  # an hour, and the group is looked at each minute
+        office.clock.advance(60.0)
+        await office.crawl(group(1, "atl-a", member(1)), whole=False)
+        await office.turn("p")
+    asked = [whom for method, whom in product.calls if method == "remove_members"]
+    assert len(asked) <= 5
+    waits = await office.store.read(lambda db: waiting.listed(db, 1))
+    assert [row["attempts"] for row in waits] == [4, 4]
+    rows = await office.store.read(lambda db: [waiting_row(db, "p", row)["name"] for row in waits])
+    assert rows == ["root", "stranger"]
+    product.blocked.clear()
+    office.clock.advance(3600.0)
+    await office.turn("p")
+    assert product.members_of("atl-a") == {"a@x.example"}
+    assert await office.store.read(lambda db: waiting.listed(db, 1)) == []

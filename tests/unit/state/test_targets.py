@@ -309,18 +309,6 @@ def test_i9_a_refused_change_waits_longer_each_time(db: sqlite3.Connection) -> N
     assert waits == [60, 300, 900, 3600, 14400, 86400, 86400, 86400]
 
 
-def test_a_look_that_was_due_stays_owed_until_all_is_written(db: sqlite3.Connection) -> None:
-    """Plans do not survive us; what they were made for does."""
-    t, who = target(db), n(db, "u1")
-    waiting.make_due(db, t, who, NOW)
-    waiting.replace_all(db, t, who, [], NOW, {("deactivate", 0)})
-    assert facts.slice_since(db, t, mirror.revision(db), NOW).users == set()
-    later = facts.next_due(db, t)
-    assert later is not None and later <= NOW + 60
-    waiting.replace_all(db, t, who, [], later)
-    assert facts.next_due(db, t) is None
-
-
 def test_success_ends_the_waiting(db: sqlite3.Connection) -> None:
     t = target(db)
     refuse(db, t, NOW)
