@@ -48,8 +48,11 @@ class Matched:
     hint: str = ""
 
 
-def match(user: User, wanted: Account, names: NameFacts, desk: Desk) -> Matched:
-    """Decide for a user without a link."""
+def match(
+    user: User, wanted: Account, names: NameFacts, desk: Desk, *, known: bool = False
+) -> Matched:
+    """Decide for a user without an account. `known`: she had one, which somebody deleted: she is
+    no successor of anybody."""
     if why := desk.protects_user(wanted.username):
         return Matched(Match.NONE, withheld=Withheld.PROTECTED, why=f"{wanted.username}: {why}")
     ours = marked_ours(user, names, desk)
@@ -71,12 +74,12 @@ def match(user: User, wanted: Account, names: NameFacts, desk: Desk) -> Matched:
         )
     adopt = desk.policy.accounts.adopt
     if adopt == "email":
-        return _by_mail(user, wanted, names, desk)
+        return _by_mail(user, wanted, names, desk, known)
     standing = names.under_name
     if standing is None:
         return Matched(Match.CREATE)
     if standing.owner is not None:
-        return _taken(user, wanted, standing, desk)
+        return _taken(user, wanted, standing, desk, known)
     if adopt == "username":
         return _adoptable(user, standing, desk)
     if adopt == "username_and_email":
@@ -105,7 +108,7 @@ def is_marked(standing: Standing, user: User, desk: Desk) -> bool:
     return fold(mark.object_id) == fold(user.id)
 
 
-def _by_mail(user: User, wanted: Account, names: NameFacts, desk: Desk) -> Matched:
+def _by_mail(user: User, wanted: Account, names: NameFacts, desk: Desk, known: bool) -> Matched:
     if user.properties.get("userType") == "Guest":
         free: tuple[Standing, ...] = ()  # by mail never a guest (rule 20)
     else:
@@ -129,7 +132,7 @@ def _by_mail(user: User, wanted: Account, names: NameFacts, desk: Desk) -> Match
     if standing is None:
         return Matched(Match.CREATE)
     if standing.owner is not None:
-        return _taken(user, wanted, standing, desk)
+        return _taken(user, wanted, standing, desk, known)
     return _occupied(wanted, "and another e-mail address")
 
 
@@ -158,11 +161,11 @@ def _protected(standing: Standing, desk: Desk) -> Matched | None:
     return Matched(Match.NONE, withheld=Withheld.PROTECTED, why=f"{name}: {why}", hint=hint)
 
 
-def _taken(user: User, wanted: Account, standing: Standing, desk: Desk) -> Matched:
+def _taken(user: User, wanted: Account, standing: Standing, desk: Desk, known: bool) -> Matched:
     if standing.wants is not None and fold(standing.wants) != fold(wanted.username):
         if desk.capabilities.renames_accounts and desk.policy.accounts.rename:
             return Matched(Match.CREATE)
-    elif standing.gone and _rehire_allowed(user, standing, desk):
+    elif standing.gone and not known and _rehire_allowed(user, standing, desk):
         if standing.owner is not None and desk.users.excludes(standing.owner, desk.scope):
             why = f"the account {wanted.username!r} is {standing.owner}'s, whom the scope excludes"
             hint = "take her out of scope.users.exclude, or azsyncd unlink her"
@@ -173,7 +176,7 @@ def _taken(user: User, wanted: Account, standing: Standing, desk: Desk) -> Match
         why=f"the username {wanted.username!r} belongs to the account of {standing.owner}",
         hint=(
             "accounts.rehire decides whether a new object takes over the account of an old one"
-            if standing.gone
+            if standing.gone and not known
             else "it becomes free when that one is renamed or deleted"
         ),
     )

@@ -135,7 +135,7 @@ def _shut_out(facts: UserFacts, waiting: Waiting, desk: Desk) -> UserPlan:
 
 def _newcomer(facts: UserFacts, wanted: Account, desk: Desk, reason: Reason) -> UserPlan:
     """Nobody has an account for her (`reason` NEW), or somebody deleted it (DRIFT, rule 19)."""
-    found = match(facts.user, wanted, facts.names, desk)
+    found = match(facts.user, wanted, facts.names, desk, known=facts.link is not None)
     if found.match is Match.NONE and not wanted.active:
         return UserPlan(leaver=False)  # nothing would be made for her anyhow (rule 17)
     if found.match is Match.NONE:

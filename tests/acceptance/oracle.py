@@ -464,7 +464,8 @@ class Oracle:
     def _looks_like(self, found: Account, who: str, want: Want) -> bool:
         if found.mark is not None:
             return found.mark.object_id == who
-        return (found.email, found.display_name) == (want.mail, want.shown)
+        same_mail = fold(str(found.email)) == fold(want.mail)
+        return same_mail and found.display_name == want.shown
 
     # What accounts say ----------------------------------------------------------------------------
 

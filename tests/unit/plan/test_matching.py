@@ -121,6 +121,14 @@ def test_rule_23_rehire(rehire: str, gone: str | None, employee: str | None, tak
     assert found(NameFacts(under_name=old), rehire=rehire)[0] is expected
 
 
+def test_rule_23_who_had_an_account_of_her_own_is_nobodys_successor() -> None:
+    """She was renamed, and somebody deleted her account: she gets it again, under another name."""
+    names = NameFacts(under_name=Standing(HERS, owner=BEN_ID, gone="purged"))
+    on = desk(policy(accounts={"rehire": "purged"}))
+    assert match(user(), HERS, names, on).match is Match.REHIRE
+    assert match(user(), HERS, names, on, known=True).match is Match.NONE
+
+
 def test_rule_23_nobody_takes_an_administrators_account_over() -> None:
     old = Standing(HERS, owner=BEN_ID, gone="purged", administers=True)
     assert found(NameFacts(under_name=old)) == (Match.NONE, "protected")
