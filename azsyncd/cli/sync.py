@@ -53,7 +53,12 @@ def sync_lines(result: SyncResult) -> Iterator[str]:
     for each in result["targets"]:
         yield from _target_lines(each)
     read = f"{count(result['users'], 'user')} and {count(result['groups'], 'group')} in Entra"
-    yield f"{_ENDS.get(result['outcome'], result['outcome'])} ({read}, {_took(result)})"
+    end = _ENDS.get(result["outcome"], result["outcome"])
+    if result["outcome"] == "converged" and any(
+        sum(t["withheld"].values()) for t in result["targets"]
+    ):
+        end = "Nothing is left to write; what is withheld is named above"
+    yield f"{end} ({read}, {_took(result)})"
 
 
 _ENDS = {

@@ -24,9 +24,6 @@ from azsyncd.state.store import Connection
 
 log = structlog.get_logger()
 
-MANUAL = "manual"
-"""The kind of a hold of `mode: manual`."""
-
 _PORTION = 1000
 
 _LIMITED = DESTRUCTIVE | {Kind.RENAME, Kind.UPDATE}
@@ -105,7 +102,7 @@ def hold_manual(db: Connection, t: int, now: float) -> int:
         if not chosen:
             continue
         if hold is None:
-            hold = holds.open_hold(db, t, MANUAL, "mode: manual: it waits for approval", now)
+            hold = holds.open_hold(db, t, holds.MANUAL, "mode: manual: it waits for approval", now)
         holds.add_items(db, hold, (row.item for row in chosen))
         spill.hold(db, [row.seq for row in chosen], Withheld.MODE)
         spill.hold_steps(db, t, [row.item.n for row in chosen], Withheld.MODE)

@@ -42,7 +42,7 @@ async def look(running: Running) -> Seen:
     seen = Seen()
     rows, all_holds, full_sync_at = await running.store.read(_remembered)
     by_t = {row.t: row for row in rows}
-    paused = {row.name for row in rows if _paused(row, now)}
+    paused = {row.name for row in rows if row.is_paused(now)}
     if running.reconciles and paused >= set(running.reconciles):
         seen.unsure.add("*")  # rule 40: all of azsyncd is paused
     for hold in all_holds:
@@ -71,13 +71,6 @@ def _remembered(
         holds.listed(db, ("open", "approved", "rejected")),
         get_meta(db, "full_sync_at"),
     )
-
-
-def _paused(row: targets.TargetRow, now: float) -> bool:
-    if row.paused is None:
-        return False
-    until = row.paused.get("until")
-    return until is None or bool(until > now)
 
 
 # Targets ----------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from azsyncd.engine.saved import SavedTarget
 from azsyncd.engine.status import doubted
 from azsyncd.errors import AzsyncdError, TargetError
 from azsyncd.operations import AlertTest, ApplyResult, SyncResult, TargetApply, TargetSync, Tell
+from azsyncd.plan.policy import Mode
 from azsyncd.state import questions, waiting
 from azsyncd.state.store import Connection
 
@@ -31,7 +32,6 @@ _STOPPED = {
     "no_mirror": "Entra has not been read completely yet",
     "asked": "interrupted: the rest is written by the next run",
     "mode": "",
-    "first_contact": "a first contact waits for a decision: azsyncd holds",
 }
 
 
@@ -101,6 +101,8 @@ class EngineOperations(Looks, Rehearsals, Decisions):
             )
             done = dict(report.done)
             error = _STOPPED.get(report.stopped, "") or await doubted(self._running, reconcile)
+            if report.stopped == "first_contact":
+                error = f"{reconcile.state.detail}; {reconcile.state.hint}"
             if was_down or only is not None:
                 reconcile.bell.ring("operator")
             await self._trouble_over(name)
@@ -121,7 +123,10 @@ class EngineOperations(Looks, Rehearsals, Decisions):
             ]
             hidden, why = questions.not_believed(db)
             unsure = max(1, hidden) if why else 0
-            return held.get("guard", 0) + held.get("first_contact", 0) + unsure, held, rows
+            reasons = {"guard", "first_contact"}
+            if reconcile.policy.mode is Mode.MANUAL:
+                reasons.add("mode")  # somebody is to look at that as well
+            return sum(held.get(reason, 0) for reason in reasons) + unsure, held, rows
 
         held, withheld, failing = await store.read(rest)
         result = TargetSync(target=name, done=done, failed=failing, held=held, withheld=withheld)

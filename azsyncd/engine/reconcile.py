@@ -283,7 +283,7 @@ class Reconcile:
         tell: Tell | None,
     ) -> Report:
         row = await self._store.read(lambda db: targets.get(db, self.t))
-        if self._paused(row):
+        if row.is_paused(self._wall.now()):
             self._well("paused")
             return Report(stopped="paused")
         if self._mirror_revision() == 0:
@@ -329,7 +329,7 @@ class Reconcile:
         row = await self._store.read(lambda db: targets.get(db, self.t))
         if self.policy.mode is Mode.REPORT:
             return Report(stopped="report")
-        if self._paused(row):
+        if row.is_paused(self._wall.now()):
             self._well("paused")
             return Report(stopped="paused")
         if self._mirror_revision() == 0:
@@ -448,12 +448,6 @@ class Reconcile:
             now = self._clock.now()
             await self._store.write(lambda db: consents.hold_manual(db, self.t, now))
         return draft
-
-    def _paused(self, row: targets.TargetRow) -> bool:
-        if row.paused is None:
-            return False
-        until = row.paused.get("until")
-        return until is None or until > self._wall.now()
 
     def _note_lag(self, reached: int) -> None:
         """After a start, nobody has told when the changes that are still owed were seen."""
@@ -707,7 +701,7 @@ class Reconcile:
 
     def _say_contact(self, answer: str) -> None:
         self._well("first_contact")
-        self.state.detail = "what stands there would be adopted or changed"
+        self.state.detail = "the first contact waits: what stands there would be adopted or changed"
         self.state.hint = "azsyncd plan shows it; azsyncd sync, or approve, is the consent"
         if answer == "rejected":
             self.state.detail = "the first contact was rejected: nothing is written"

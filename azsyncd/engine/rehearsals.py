@@ -10,15 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from azsyncd.engine import applying
+from azsyncd.engine import consent as consents
 from azsyncd.engine.figures import budgets_of, planned_row, seat_rows, shrinking_of, waiting_row
 from azsyncd.engine.office import NotThere, Office, told
 from azsyncd.engine.reconcile import Reconcile
 from azsyncd.engine.running import Running
 from azsyncd.errors import AzsyncdError, CredentialRefused, SourceError, TargetError, TargetRefused
-from azsyncd.model.changes import Kind
+from azsyncd.model.changes import Kind, Withheld
 from azsyncd.model.identities import ObjectId
 from azsyncd.operations import ChangeRow, PlanResult, TargetPlan, Tell
-from azsyncd.state import questions, spill, troubles, waiting
+from azsyncd.plan.policy import Mode
+from azsyncd.state import questions, spill, targets, troubles, waiting
 from azsyncd.state.store import Connection, Store, open_store
 
 WAIT_SECONDS = 120.0
@@ -170,9 +172,13 @@ class Rehearsals(Office):
                 saved.append(
                     await store.read(lambda db: applying.saved_target(db, reconcile, only))
                 )
-            return await store.read(
+            why = await store.write(lambda db: _stops(db, reconcile, self._running.clock.now()))
+            plan = await store.read(
                 lambda db: _target_plan(db, self._running, reconcile, only, start, wanted, shrinks)
             )
+            if why:
+                plan["warnings"] = [why, *plan.get("warnings", ())]
+            return plan
 
     @asynccontextmanager
     async def _copy(self) -> AsyncIterator[Store]:
@@ -186,6 +192,22 @@ class Rehearsals(Office):
                 yield store
             finally:
                 await store.close()
+
+
+def _stops(db: Connection, reconcile: Reconcile, now: float) -> str:
+    """Why none of this plan is written now, in one line; empty if nothing stands in its way."""
+    name, row = reconcile.target.name, targets.get(db, reconcile.t)
+    if row.is_paused(now):
+        spill.hold_all(db, reconcile.t, Withheld.PAUSED)  # as with `report` (rule 40)
+        return f"paused: nothing is written until azsyncd resume --target {name}"
+    if reconcile.policy.mode is Mode.REPORT or not consents.meets(db, reconcile.t):
+        return ""
+    if row.first_contact == "rejected":
+        return "the first contact was rejected: nothing is written until azsyncd release"
+    if row.first_contact == "consented":
+        return ""
+    how = "apply" if reconcile.policy.mode is Mode.MANUAL else f"sync --target {name}"
+    return f"first contact: nothing of this is written before you agree: azsyncd {how}, or approve"
 
 
 def _no_plan(name: str, error: str) -> TargetPlan:

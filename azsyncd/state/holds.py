@@ -19,6 +19,7 @@ APPROVAL_SECONDS = 86400.0
 FIRST_CONTACT = "first_contact"
 SOURCE = "source"
 RENAMED_GROUP = "renamed_group"
+MANUAL = "manual"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from azsyncd.model.accounts import Account, fold
-from azsyncd.state import codec, drift, mirror, spill, waiting
+from azsyncd.state import codec, drift, holds, mirror, spill, waiting
 
 _MOST = 100_000
 
@@ -59,12 +59,12 @@ def target_counts(db: sqlite3.Connection, t: int, ours: Iterable[str]) -> Target
 
 def what_waits(db: sqlite3.Connection, t: int) -> Waits:
     """What waits in a target, and why."""
-    holds = "SELECT count(*) FROM hold WHERE t = ? AND state = 'open'"
+    open_ = "SELECT count(*) FROM hold WHERE t = ? AND state = 'open'"
     return Waits(
         leavers_with_access=len(leavers_with_access(db, t)),
         drift=drift.count(db, t),
         failing=waiting.failing(db, t),
-        holds=int(db.execute(holds, (t,)).fetchone()[0]),
+        holds=int(db.execute(open_, (t,)).fetchone()[0]),
         withheld=withheld(db, t),
         next_try=waiting.next_try(db, t),
     )
@@ -112,17 +112,22 @@ def withheld(db: sqlite3.Connection, t: int) -> dict[str, int]:
     """What is planned and not sent, by reason: what waits, what holds keep, and the mode."""
     found = waiting.counts(db, t)
     rows = db.execute(
-        "SELECT i.state, count(*) FROM hold_item i JOIN hold h ON h.id = i.hold"
-        " WHERE h.t = ? AND i.state IN ('open', 'rejected') GROUP BY i.state",
-        (t,),
+        "SELECT i.state, h.kind = ?, count(*) FROM hold_item i JOIN hold h ON h.id = i.hold"
+        " WHERE h.t = ? AND i.state IN ('open', 'rejected') GROUP BY 1, 2",
+        (holds.MANUAL, t),
     )
-    for state, number in rows:
+    manual = 0
+    for state, by_mode, number in rows:
+        if state == "open" and by_mode:
+            manual = number
+            continue
         reason = "guard" if state == "open" else "rejected"
         found[reason] = found.get(reason, 0) + number
     planned = spill.held_counts(db, t)
-    for reason in ("mode", "first_contact"):
-        if planned.get(reason):
-            found[reason] = found.get(reason, 0) + planned[reason]
+    # What `mode: manual` keeps is in its hold, and the latest of it in the plan as well.
+    for reason, held in (("mode", manual), ("first_contact", 0)):
+        if number := max(held, planned.get(reason, 0)):
+            found[reason] = found.get(reason, 0) + number
     if number := not_believed(db)[0]:
         found["source"] = number
     return found

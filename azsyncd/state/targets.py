@@ -33,6 +33,13 @@ class TargetRow:
     success_at: float | None
     paused: dict[str, Any] | None
 
+    def is_paused(self, now: float) -> bool:
+        """Whether a pause is in force (`now`: by the wall clock)."""
+        if self.paused is None:
+            return False
+        until = self.paused.get("until")
+        return until is None or until > now
+
 
 def _row(row: sqlite3.Row) -> TargetRow:
     return TargetRow(

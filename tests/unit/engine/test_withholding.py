@@ -1,0 +1,97 @@
+"""What keeps a whole plan from being written is said by `plan`, `sync` and `status`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from azsyncd.cli.sync import sync_lines
+from azsyncd.model.accounts import Account
+from azsyncd.model.identities import ObjectId, Seen
+from azsyncd.plan.policy import Mode, Policy
+from azsyncd.state import questions
+
+from .office import EVERYBODY, Office, opened
+
+LIMITS = SimpleNamespace(limits=SimpleNamespace(requests_per_second=100))
+CONFIG = SimpleNamespace(targets={"jira": LIMITS})
+
+
+def user(number: int) -> Seen:
+    upn = f"u{number}@x.org"
+    return Seen(
+        ObjectId(f"u{number}"),
+        {"userPrincipalName": upn, "displayName": upn, "mail": upn, "accountEnabled": True},
+    )
+
+
+@pytest.fixture
+async def office(tmp_path: Path) -> AsyncIterator[Office]:
+    async with opened(tmp_path, CONFIG) as office:  # type: ignore[arg-type]
+        yield office
+
+
+async def test_rule_40_what_a_pause_keeps_is_shown_as_paused(office: Office) -> None:
+    await office.open("jira")
+    await office.crawl(user(1))
+    await office.turn("jira")
+    await office.operations.pause(by="jo", reason="change window")
+    await office.crawl(user(2), user(3), whole=False)
+    result = await office.operations.plan()
+    (plan,) = result["targets"]
+    assert (result["outcome"], plan["changes"], plan["withheld"]) == ("withheld", {}, {"paused": 2})
+    assert {row["withheld"] for row in plan["rows"]} == {"paused"}
+    assert "azsyncd resume --target jira" in plan["warnings"][0]
+    await office.operations.resume(by="jo")
+    (plan,) = (await office.operations.plan())["targets"]
+    assert (plan["changes"], plan["withheld"]) == ({"create": 2}, {})
+    assert "warnings" not in plan
+
+
+@pytest.mark.parametrize(
+    ("mode", "how"), [(Mode.SYNC, "azsyncd sync --target jira"), (Mode.REPORT, None)]
+)
+async def test_rule_26_a_plan_says_that_it_waits_for_consent(
+    office: Office, mode: Mode, how: str | None
+) -> None:
+    product = await office.open("jira", Policy(scope=EVERYBODY, mode=mode))
+    product.put(Account(username="u1@x.org", email="u1@x.org", display_name="u1@x.org"))
+    await office.crawl(user(1), user(2))
+    (plan,) = (await office.operations.plan())["targets"]
+    if how is None:
+        assert "warnings" not in plan
+        return
+    assert plan["changes"] == {"adopt": 1, "create": 1}
+    assert how in plan["warnings"][0]
+    reconcile = office.reconciles["jira"]
+    await reconcile.turn(cause="loop")
+    (hold,) = await office.operations.holds()
+    await office.operations.reject(hold=hold["id"], by="jo")
+    (plan,) = (await office.operations.plan())["targets"]
+    assert "azsyncd release" in plan["warnings"][0]
+    (told,) = (await office.operations.sync(by="jo"))["targets"]
+    assert "azsyncd release" in told["error"] and told["done"] == {}
+
+
+async def test_rule_40_what_manual_keeps_is_counted_once(office: Office) -> None:
+    await office.open("jira", Policy(scope=EVERYBODY, mode=Mode.MANUAL))
+    await office.crawl(user(1), user(2))
+    told = await office.operations.sync(by="jo")
+    assert told["outcome"] == "held" and told["targets"][0]["held"] == 2
+    assert await office.store.read(lambda db: questions.withheld(db, 1)) == {"mode": 2}
+    await office.crawl(user(3), whole=False)
+    await office.turn("jira")
+    assert await office.store.read(lambda db: questions.withheld(db, 1)) == {"mode": 3}
+
+
+async def test_rule_40_a_sync_that_may_not_write_does_not_say_that_all_is_equal(
+    office: Office,
+) -> None:
+    await office.open("jira", Policy(scope=EVERYBODY, mode=Mode.REPORT))
+    await office.crawl(user(1))
+    told = await office.operations.sync(by="jo")
+    assert told["outcome"] == "converged"  # there is nothing that it may write
+    assert "what is withheld is named above" in list(sync_lines(told))[-1]
