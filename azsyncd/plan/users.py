@@ -3,7 +3,8 @@
  desired   current    link           →  change                   reason
  ───────   ───────    ─────────────     ──────────────────────   ──────────────────────────────
  yes       -          -                 create                   new (inactive: nothing)
- yes       -          live              create, same link        drift (after a second read)
+ yes       -          live              create, same link        drift (after a second read),
+                                                                 or returned
  yes       yes        - one match       adopt, then update if ≠  adopted
  yes       yes        - two match       -                        withheld: conflict, never guess
  yes       yes        live, name ≠      rename                   changed (cannot: unsupported)
@@ -71,7 +72,8 @@ def plan_user(facts: UserFacts, desk: Desk, wish: Wish | None = None) -> UserPla
     if facts.link.state is LinkState.PENDING:
         return UserPlan(leaver=False)  # settled before the next look
     if facts.account is None:
-        return _newcomer(facts, wanted, desk, Reason.DRIFT)
+        gone = Reason.DRIFT if facts.link.left_at is None else Reason.RETURNED
+        return _newcomer(facts, wanted, desk, gone)
     return _linked(facts, facts.link, facts.account, wanted, desk)
 
 
@@ -134,21 +136,26 @@ def _shut_out(facts: UserFacts, waiting: Waiting, desk: Desk) -> UserPlan:
 
 
 def _newcomer(facts: UserFacts, wanted: Account, desk: Desk, reason: Reason) -> UserPlan:
-    """Nobody has an account for her (`reason` NEW), or somebody deleted it (DRIFT, rule 19)."""
+    """Nobody has an account for her (`reason` NEW), or somebody deleted it (DRIFT, rule 19), or
+    did so by the time she came back (RETURNED): that is a leaver's account tidied up, no drift."""
+    # Who comes back has left until her account stands, else this would be drift at the next look.
+    here = None if reason is Reason.RETURNED else False
     found = match(facts.user, wanted, facts.names, desk, known=facts.link is not None)
     if found.match is Match.NONE and not wanted.active:
-        return UserPlan(leaver=False)  # nothing would be made for her anyhow (rule 17)
+        return UserPlan(leaver=here)  # nothing would be made for her anyhow (rule 17)
     if found.match is Match.NONE:
         waiting = _wait(facts, found.withheld, found.why, found.hint)
-        return UserPlan(waiting=(waiting,), leaver=False)
+        return UserPlan(waiting=(waiting,), leaver=here)
     if found.match is Match.CREATE:
-        return _create(facts, wanted, desk, reason)
+        return _create(facts, wanted, desk, reason, here)
     return _adopt(facts, wanted, found, desk)
 
 
-def _create(facts: UserFacts, wanted: Account, desk: Desk, reason: Reason) -> UserPlan:
+def _create(
+    facts: UserFacts, wanted: Account, desk: Desk, reason: Reason, here: bool | None
+) -> UserPlan:
     if not wanted.active:
-        return UserPlan(leaver=False)  # nobody gets an account that would be inactive (rule 17)
+        return UserPlan(leaver=here)  # nobody gets an account that would be inactive (rule 17)
     change = _change(facts, Kind.CREATE, reason, Phase.ACCOUNTS, None, wanted)
     if reason is Reason.DRIFT and desk.policy.drift == "report":
         detail = f"{wanted.username} was deleted by hand in the product"
@@ -160,7 +167,7 @@ def _create(facts: UserFacts, wanted: Account, desk: Desk, reason: Reason) -> Us
         changes=(change, *joined.changes),
         waiting=joined.waiting,
         judged=joined.judged,
-        leaver=False,
+        leaver=here,
     )
 
 

@@ -111,9 +111,9 @@ def settle_account(
     db: sqlite3.Connection, t: int, n: int, a: int, origin: Origin, written: Account
 ) -> None:
     """The object has this account now. Nobody else can have it: the index says so. A link that
-    was there before keeps its origin; who takes an account over (rule 23) inherits that it was us
-    who made it, and who deactivated it, and is looked at once more: the old owner's plan may have
-    come between."""
+    was there before keeps its origin; whose account was made again has not left any more. Who
+    takes an account over (rule 23) inherits that it was us who made it, and who deactivated it,
+    and is looked at once more: the old owner's plan may have come between."""
     heritage = db.execute(
         "SELECT origin, deactivated FROM link WHERE a = ? AND n != ?", (a, n)
     ).fetchone()
@@ -128,7 +128,9 @@ def settle_account(
         " VALUES (?, ?, ?, ?, 'live', ?, ?)"
         " ON CONFLICT (t, n) DO UPDATE SET a = excluded.a, state = 'live', sent = NULL,"
         " written = excluded.written, deactivated = CASE WHEN link.a IS excluded.a"
-        "  THEN link.deactivated ELSE excluded.deactivated END",
+        "  THEN link.deactivated ELSE excluded.deactivated END,"
+        " left_at = CASE WHEN link.state != 'pending' THEN link.left_at END,"
+        " stripped = CASE WHEN link.state != 'pending' THEN link.stripped END",
         (
             t,
             n,

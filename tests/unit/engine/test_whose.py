@@ -300,3 +300,27 @@ async def test_i9_a_stranger_who_cannot_be_removed_is_asked_for_less_and_less(
     await office.turn("p")
     assert product.members_of("atl-a") == {"a@x.example"}
     assert await office.store.read(lambda db: waiting.listed(db, 1)) == []
+
+
+async def test_rule_33_days_count_from_the_last_time_that_somebody_left(office: Office) -> None:
+    """Also where her account was tidied up by hand meanwhile, and made again when she was back."""
+    stages = (Stage(after=0.0, do="deactivate"), Stage(after=10 * 86400.0, do="delete"))
+    scope = EVERYBODY.model_copy(update={"users": UserScope(where="user.userType == 'Member'")})
+    product = await office.open(
+        "p", Policy(scope=scope, accounts=AccountRules(leavers=stages), drift="report")
+    )
+    await office.crawl(user(1, "jo", userType="Member"), group(1, "g"))
+    await office.turn("p")
+    await office.crawl(user(1, "jo", userType="Guest"), group(1, "g"))
+    await office.turn("p")
+    product.held.clear()
+    await office.turn("p", full=True)
+    office.clock.advance(9 * 86400.0)
+    await office.crawl(user(1, "jo", userType="Member"), group(1, "g"))
+    assert (await office.turn("p")).done == {"create": 1}
+    await office.crawl(user(1, "jo", userType="Guest"), group(1, "g"))
+    assert (await office.turn("p")).done == {"deactivate": 1}
+    office.clock.advance(2 * 86400.0)
+    assert (await office.turn("p", full=True)).held == 0
+    office.clock.advance(9 * 86400.0)
+    assert (await office.turn("p")).held == 1  # nobody is deleted unless a person says so

@@ -51,6 +51,15 @@ def test_wanted_linked_and_gone_is_created_again_under_the_same_link() -> None:
     assert planned(missing) == ["create drift"]
 
 
+def test_rule_22_whose_account_was_tidied_up_while_she_was_away_gets_it_again() -> None:
+    """It is no drift, and she has left until it stands: also with `drift: report`."""
+    missing = link(None, written=HERS)
+    assert planned(facts(link=missing), desk(REPORT)) == ["? create mode"]
+    back = facts(link=replace(missing, left_at=NOW - DAY))
+    assert planned(back, desk(REPORT)) == ["create returned"]
+    assert plan_user(back, desk(REPORT)).leaver is None
+
+
 def test_wanted_linked_gone_and_standing_again_is_taken_back() -> None:
     again = Standing(replace(HERS, key="A2"))
     found = facts(link=link(None, written=HERS), under_name=again)
