@@ -29,6 +29,7 @@ from azsyncd.state.standing import (
     account_gone,
     attempts,
     forget_create,
+    group_deleted,
     group_gone,
     owes_another_try,
 )
@@ -280,8 +281,10 @@ class Outcomes:
         """Something of a write was not there: find out what, by its id (rule 19)."""
         t, moment = self._t, self._clock.now()
         if now.group is not None and now.g is not None:
-            group, g = await self._target.find_group(now.group.name), now.g
-            if group is None:
+            name, g = now.group.name, now.g
+            if await self._target.find_group(name) is None:
+                if planned.change.kind is Kind.DELETE_GROUP:  # nothing is left of it to want back
+                    return lambda db: group_deleted(db, t, planned.item.n, g, name, moment)
                 return lambda db: group_gone(db, t, g, moment)
         if now.child is not None and now.c is not None:
             child, c = await self._target.find_group(now.child.name), now.c

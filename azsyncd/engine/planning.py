@@ -165,7 +165,8 @@ class Planning:
         wanted: dict[str, str] = {}
         if verdict is Verdict.IN:
             try:
-                wanted["group"] = fold(wanted_name(facts, desk))
+                keeps = facts.standing if self.policy.groups.on_rename == "keep" else None
+                wanted["group"] = fold(keeps.name if keeps else wanted_name(facts, desk))
             except (Unread, ExpressionFailed, InvalidValue):
                 pass  # reported when it is planned
         return facts_.claim(db, self.t, n, wanted)

@@ -20,7 +20,7 @@ from azsyncd.model.changes import Kind
 from azsyncd.plan.matching import is_ours
 from azsyncd.state import facts, holds, journal, links, mirror, nesting, spill, targets, waiting
 from azsyncd.state.spill import Planned
-from azsyncd.state.standing import Standing, group_gone, standing
+from azsyncd.state.standing import Standing, group_deleted, standing
 from azsyncd.state.store import Connection, Store
 from azsyncd.targets.base import Target
 
@@ -66,12 +66,14 @@ async def settle_unanswered(
 async def _group(
     target: Target, t: int, store: Store, clock: Clock, planned: Planned, now: Standing
 ) -> None:
-    gone = now.group is not None and await target.find_group(now.group.name) is None
+    group = now.group
+    gone = group is not None and await target.find_group(group.name) is None
 
     def settle(db: Connection) -> None:
         spill.done(db, planned.seq)
-        if gone and now.g is not None:
-            group_gone(db, t, now.g, clock.now())
+        if gone and group is not None:
+            group_deleted(db, t, planned.item.n, now.g, group.name, clock.now())
+            waiting.make_due(db, t, planned.item.n, clock.now())  # it may be wanted by now
             _journal(db, t, clock, planned, now)
 
     await store.write(settle)

@@ -23,6 +23,7 @@ from azsyncd.state.spill import Planned
 from azsyncd.state.standing import (
     Standing,
     found_again,
+    group_deleted,
     owner_of_account,
     owner_of_group,
     wake_for,
@@ -297,14 +298,7 @@ class Writes:
         await self._target.delete_group(now.group)
         t, n, g, name = self._t, planned.item.n, now.g, now.group.name
         moment = self._clock.now()
-
-        def record(db: Connection) -> None:
-            links.drop(db, t, n)
-            if g is not None:
-                targets.drop_group(db, g)
-            facts.wake_claimants(db, t, "group", name, moment)
-
-        return record
+        return lambda db: group_deleted(db, t, n, g, name, moment)
 
     async def _add_child(self, planned: Planned, now: Standing) -> Record:
         above, below = _both(now)

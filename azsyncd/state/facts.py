@@ -406,8 +406,8 @@ def group_facts(
     rivals = db.execute(
         "SELECT o.id FROM claim c JOIN object o ON o.n = c.n"
         " WHERE c.t = :t AND c.field = 'group' AND c.key = :key AND c.n != :n"
-        " AND NOT EXISTS (SELECT 1 FROM link l WHERE l.t = :t AND l.n = c.n"
-        "  AND l.g IS NOT NULL) ORDER BY o.id",
+        " AND NOT EXISTS (SELECT 1 FROM link l JOIN target_group tg ON tg.g = l.g"
+        "  WHERE l.t = :t AND l.n = c.n AND tg.name = :key) ORDER BY o.id",
         {"t": t, "key": key, "n": n},
     ).fetchall()
     holder = db.execute(

@@ -10,7 +10,7 @@ from azsyncd.model.accounts import Account, TargetGroup
 from azsyncd.model.changes import Withheld
 from azsyncd.model.identities import ObjectId
 from azsyncd.model.links import LinkState, Origin
-from azsyncd.state import codec, links, targets, waiting
+from azsyncd.state import codec, facts, links, targets, waiting
 from azsyncd.state.spill import Planned
 
 
@@ -95,6 +95,16 @@ def group_gone(db: sqlite3.Connection, t: int, g: int, now: float) -> None:
     targets.drop_group(db, g)
     if row is not None:
         waiting.make_due(db, t, row["n"], now)
+
+
+def group_deleted(
+    db: sqlite3.Connection, t: int, n: int, g: int | None, name: str, now: float
+) -> None:
+    """We deleted a group, and it is not there any more: its link ends (rule 19)."""
+    links.drop(db, t, n)
+    if g is not None:
+        targets.drop_group(db, g)
+    facts.wake_claimants(db, t, "group", name, now)
 
 
 def account_gone(db: sqlite3.Connection, t: int, key: str | None) -> None:

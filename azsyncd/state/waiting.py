@@ -123,10 +123,10 @@ def wake(db: sqlite3.Connection, t: int, n: int) -> None:
 
 
 def wake_members(db: sqlite3.Connection, t: int, gn: int) -> None:
-    """A group stands now: whoever waited for it goes in at once."""
+    """A group stands now: whoever waited for it goes in, or out, at once."""
     db.execute(
         "UPDATE waiting SET retry_at = 0 WHERE t = ? AND gn = ? AND gn != 0"
-        " AND change = 'add_member' AND reason = 'backing_off'",
+        " AND change IN ('add_member', 'remove_member') AND reason = 'backing_off'",
         (t, gn),
     )
 

@@ -9,10 +9,11 @@ import pytest
 
 from azsyncd.errors import TargetUnavailable
 from azsyncd.model.identities import MemberKind, MemberSeen, ObjectId, Seen
+from azsyncd.plan.policy import GroupRules, GuardRules, Policy
 from azsyncd.state import spill
 from azsyncd.targets.memory import Memory
 
-from .office import Office, opened
+from .office import EVERYBODY, Office, opened
 
 
 @pytest.fixture
@@ -60,6 +61,24 @@ async def test_i1_who_was_deactivated_without_an_answer_is_reactivated(office: O
     await office.turn("jira")
     account = product.account("jo@x.org")
     assert account is not None and account.active
+
+
+async def test_i1_a_group_that_was_deleted_without_an_answer_can_come_back(office: Office) -> None:
+    """It was us who deleted it: that is no drift."""
+    rules = GroupRules(gone="delete")
+    guard = GuardRules(delete_group="unlimited")
+    await office.open("jira", Policy(scope=EVERYBODY, groups=rules, drift="report", guard=guard))
+    product = office.products["jira"]
+    await office.crawl(jo(), team())
+    await office.turn("jira")
+    await office.crawl(Seen(ObjectId("g1"), {}, removed="changed"), whole=False)
+    lost(product, "delete_group")
+    await fails(lambda: office.turn("jira"))
+    await office.turn("jira")
+    assert not product.held_groups
+    await office.crawl(jo(), team())
+    await office.turn("jira")
+    assert list(product.held_groups) == ["atl-team"]
 
 
 async def test_i1_a_value_that_was_written_without_an_answer_is_taken_back(office: Office) -> None:

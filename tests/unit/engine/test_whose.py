@@ -324,3 +324,30 @@ async def test_rule_33_days_count_from_the_last_time_that_somebody_left(office: 
     assert (await office.turn("p", full=True)).held == 0
     office.clock.advance(9 * 86400.0)
     assert (await office.turn("p")).held == 1  # nobody is deleted unless a person says so
+
+
+async def test_rule_16_of_two_groups_that_take_one_new_name_neither_moves(office: Office) -> None:
+    product = await office.open(
+        "p", Policy(scope=EVERYBODY, groups=GroupRules(on_rename="new_group"))
+    )
+    await office.crawl(group(1, "atl-a"), group(2, "atl-b"), user(1, "jo"))
+    await office.turn("p")
+    await office.crawl(group(1, "atl-c"), group(2, "atl-c"), whole=False)
+    await office.turn("p")
+    assert set(product.held_groups) == {"atl-a", "atl-b"}
+    waits = await office.store.read(lambda db: waiting.listed(db, 1))
+    assert [row["reason"] for row in waits] == ["conflict", "conflict"]
+    await office.crawl(group(2, "atl-b"), whole=False)
+    await turns(office)
+    assert set(product.held_groups) == {"atl-a", "atl-b", "atl-c"}
+
+
+async def test_rule_16_a_renamed_group_that_keeps_its_name_is_nobodys_rival(
+    office: Office,
+) -> None:
+    product = await office.open("p")
+    await office.crawl(group(1, "atl-a"), user(1, "jo"))
+    await office.turn("p")
+    await office.crawl(group(1, "atl-c"), group(2, "atl-c"), whole=False)
+    await office.turn("p")
+    assert set(product.held_groups) == {"atl-a", "atl-c"}

@@ -325,9 +325,12 @@ def test_the_same_reason_keeps_since_when(db: sqlite3.Connection) -> None:
     assert waiting.listed(db, t)[0]["since"] == NOW
 
 
-def test_members_who_waited_for_their_group_go_in_when_it_stands(db: sqlite3.Connection) -> None:
+@pytest.mark.parametrize("kind", [Kind.ADD_MEMBER, Kind.REMOVE_MEMBER])
+def test_who_waited_for_a_group_goes_in_or_out_when_it_stands(
+    db: sqlite3.Connection, kind: Kind
+) -> None:
     t = target(db)
-    joins = change("u1", Kind.ADD_MEMBER, "g1")
+    joins = change("u1", kind, "g1")
     waiting.refused(db, t, n(db, "u1"), joins, "backing_off", "no group yet", "", NOW)
     assert facts.slice_since(db, t, 9, NOW).users == set()
     give_group(db, t, "g1")
