@@ -11,11 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from azsyncd.engine.steady import Steady
-from azsyncd.model.accounts import Account, fold
 from azsyncd.model.changes import Change, Kind, Reason, Waiting, Withheld
 from azsyncd.model.identities import ObjectId
 from azsyncd.plan import guard
-from azsyncd.plan.order import is_step, ordered_renames
+from azsyncd.plan.order import is_step, leaves, ordered_renames, takes
 from azsyncd.plan.policy import GuardClass, Mode, Policy
 from azsyncd.state import codec, drift, holds, mirror, scopes, spill, waiting
 from azsyncd.state.holds import Item
@@ -214,7 +213,7 @@ class Recording:
         if not draft.has_renames:
             return 0
         planned = [row for row in spill.renames(db, draft.t) if not is_step(row.change)]
-        owners = {_name(row.change.before): row for row in planned}
+        owners = {name: row for row in planned for name in leaves(row.change)}
         stopped = {row.seq for row in planned if row.held is not None}
         found: list[spill.Planned] = []
         while True:
@@ -222,8 +221,9 @@ class Recording:
                 row
                 for row in planned
                 if row.seq not in stopped
-                and (owner := owners.get(_name(row.change.after))) is not None
-                and owner.seq in stopped
+                and any(
+                    name in owners and owners[name].seq in stopped for name in takes(row.change)
+                )
             ]
             if not more:
                 break
@@ -279,10 +279,6 @@ class Recording:
                 spill.hold_steps(db, draft.t, [row.item.n for row in rows], Withheld.GUARD)
             count += len(rows)
         return count
-
-
-def _name(side: object) -> str:
-    return fold(side.username) if isinstance(side, Account) else ""
 
 
 def _still_backs_off(row: Row, change: Change, now: float) -> bool:

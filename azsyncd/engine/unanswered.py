@@ -18,6 +18,7 @@ from azsyncd.errors import ChangeRejected
 from azsyncd.model.accounts import Account, differences, fold
 from azsyncd.model.changes import Kind
 from azsyncd.plan.matching import is_ours
+from azsyncd.plan.order import names_of, takes
 from azsyncd.state import facts, holds, journal, links, mirror, nesting, spill, targets, waiting
 from azsyncd.state.spill import Planned
 from azsyncd.state.standing import Standing, group_deleted, standing
@@ -183,7 +184,7 @@ def _took_effect(planned: Planned, found: Account) -> bool:
         case Kind.REACTIVATE:
             return found.active is True
         case Kind.RENAME:
-            return fold(found.username) == fold(wanted.username)
+            return takes(planned.change) <= names_of(found)
         case Kind.UPDATE:
             return not differences(found, wanted)
         case _:

@@ -189,7 +189,7 @@ class Writes:
         have = _present(now)
         wanted = planned.change.after
         assert isinstance(wanted, Account)
-        stored = await self._target.rename_account(have, wanted.username)
+        stored = await self._target.rename_account(have, wanted)
         record = self._written(planned, now, stored, wanted)
         moment = self._clock.now()
 

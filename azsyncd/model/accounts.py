@@ -91,6 +91,9 @@ class Capabilities:
     writes_members: bool = True
     lists_all_accounts: bool = True  # False: only a targeted read proves absence
     shows_email: bool = True
+    unique_emails: bool = (
+        False  # an address is a name: it goes with the username, and is freed first
+    )
     has_attributes: bool = False
     has_marks: bool = False
     lists_marks: bool = True  # False: a mark is a question of its own

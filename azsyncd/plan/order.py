@@ -1,14 +1,21 @@
 """In which order a plan is sent: phases by kind, and inside "free names" the renames so that each
 name is free when it is wanted (rule 27). A swap goes over a temporary name.
+
+Where addresses are unique too (`Capabilities.unique_emails`), a rename carries the address, and an
+address is a name like any other here.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import replace
 
 from azsyncd.model.accounts import Account, fold
 from azsyncd.model.changes import Change
+
+Name = tuple[str, str]
+"""("username" or "email", folded)."""
 
 
 def temporary_name(change: Change) -> str:
@@ -19,7 +26,20 @@ def temporary_name(change: Change) -> str:
 def is_step(change: Change) -> bool:
     """Whether a change is only the detour of a swap: nothing to decide about, or to count."""
     after = change.after
-    return isinstance(after, Account) and after.username == temporary_name(change)
+    if not isinstance(after, Account):
+        return False
+    name = temporary_name(change)
+    return after.username == name or (after.email or "").startswith(f"{name}@")
+
+
+def leaves(change: Change) -> frozenset[Name]:
+    """The names that become free by a rename."""
+    return names_of(change.before) - names_of(change.after)
+
+
+def takes(change: Change) -> frozenset[Name]:
+    """The names that must be free for it."""
+    return names_of(change.after) - names_of(change.before)
 
 
 def ordered_renames(changes: Iterable[Change]) -> list[Change]:
@@ -29,50 +49,72 @@ def ordered_renames(changes: Iterable[Change]) -> list[Change]:
     one account to a temporary name first, which costs that account a second rename at the end; to
     people it is one change, from its old name to its new one.
     """
-    renames = sorted(changes, key=lambda change: change.order)
-    by_old_name = {fold(_username(change.before)): change for change in renames}
-    ranks: dict[str, int] = {}
+    renames = {_id(change): change for change in sorted(changes, key=lambda change: change.order)}
+    holders = {name: id_ for id_, change in renames.items() for name in leaves(change)}
+    waits = {
+        id_: {holders[name] for name in takes(change) if name in holders} - {id_}
+        for id_, change in renames.items()
+    }
+    behind: dict[str, list[str]] = {}
+    for id_, blockers in waits.items():
+        for blocker in blockers:
+            behind.setdefault(blocker, []).append(id_)
+    ranks = dict.fromkeys(renames, 0)
+    ready = deque(id_ for id_, blockers in waits.items() if not blockers)
     found: list[Change] = []
-    for change in renames:
-        if _id(change) in ranks:
-            continue
-        chain = _chain(change, by_old_name, ranks)
-        blocker = by_old_name.get(fold(_username(chain[-1].after)))
-        ring = blocker is not None and _id(blocker) == _id(chain[0])
-        start = 0
-        if blocker is not None and not ring and _id(blocker) in ranks:
-            start = ranks[_id(blocker)] + 1
-        if ring and len(chain) > 1:
-            found.append(_to_temporary(chain[0]))
-            start = 1
-        for rank, member in enumerate(reversed(chain), start=start):
-            ranks[_id(member)] = rank
-            found.append(replace(member, rank=rank))
+
+    def freed(id_: str, rank: int) -> None:
+        """Its names are free from this rank on."""
+        for waiter in behind.pop(id_, ()):
+            waits[waiter].discard(id_)
+            ranks[waiter] = max(ranks[waiter], rank)
+            if not waits[waiter]:
+                ready.append(waiter)
+
+    for id_ in renames:
+        while ready or waits.get(id_):
+            if not ready:
+                first = min(_ring(id_, waits), key=lambda each: renames[each].order)
+                found.append(_to_temporary(renames[first]))
+                freed(first, 1)
+                continue
+            moved = ready.popleft()
+            del waits[moved]
+            found.append(replace(renames[moved], rank=ranks[moved]))
+            freed(moved, ranks[moved] + 1)
     return sorted(found, key=lambda change: change.order)
 
 
-def _chain(start: Change, by_old_name: dict[str, Change], ranks: dict[str, int]) -> list[Change]:
-    """`start` and those who must move before it, as far as they have no rank yet."""
-    chain, seen = [start], {_id(start)}
-    while (blocker := by_old_name.get(fold(_username(chain[-1].after)))) is not None:
-        if _id(blocker) in seen or _id(blocker) in ranks:
-            break
-        chain.append(blocker)
-        seen.add(_id(blocker))
-    return chain
+def _ring(start: str, waits: dict[str, set[str]]) -> list[str]:
+    """Some who wait for one another in a ring, which `start` is in or waits for."""
+    path: dict[str, None] = {}
+    while start not in path:
+        path[start] = None
+        start = min(waits[start])
+    members = list(path)
+    return members[members.index(start) :]
 
 
 def _to_temporary(change: Change) -> Change:
-    account = change.before
-    assert isinstance(account, Account)
-    after = replace(account, username=temporary_name(change))
-    return replace(change, after=after, rank=0)
+    """Only what another waits for need be given up, but an account has one name at a time."""
+    before, after = change.before, change.after
+    assert isinstance(before, Account)
+    assert isinstance(after, Account)
+    name, email = temporary_name(change), before.email
+    if email is not None and fold(email) != fold(after.email or ""):
+        email = f"{name}@{email.rpartition('@')[2]}"
+    username = before.username if fold(before.username) == fold(after.username) else name
+    return replace(change, after=replace(before, username=username, email=email), rank=0)
+
+
+def names_of(side: object) -> frozenset[Name]:
+    """The names of an account, by which a rename may have to wait for another."""
+    assert isinstance(side, Account)
+    names = {("username", fold(side.username))}
+    if side.email:
+        names.add(("email", fold(side.email)))
+    return frozenset(names)
 
 
 def _id(change: Change) -> str:
     return str(change.object_id)
-
-
-def _username(side: object) -> str:
-    assert isinstance(side, Account)
-    return side.username

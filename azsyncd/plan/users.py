@@ -356,13 +356,14 @@ def _last_admin(facts: UserFacts, account: Account, change: Change) -> Waiting:
 def _rename(
     facts: UserFacts, link: AccountLink, account: Account, wanted: Account, desk: Desk
 ) -> Part:
-    if fold(account.username) == fold(wanted.username):
-        return Part()
     rules = desk.policy.accounts
-    if not rules.rename or (link.origin == "adopted" and not rules.rename_adopted):
+    stays = not rules.rename or (link.origin == "adopted" and not rules.rename_adopted)
+    after = account if stays else replace(account, username=wanted.username)
+    if desk.capabilities.unique_emails and wanted.email is not None:
+        after = replace(after, email=wanted.email)
+    if _is_called(account, after, desk):
         return Part()
-    after = replace(account, username=wanted.username)
-    by_hand = link.written is not None and fold(link.written.username) == fold(wanted.username)
+    by_hand = link.written is not None and _is_called(link.written, after, desk)
     why_now = Reason.DRIFT if by_hand else Reason.CHANGED
     change = _change(facts, Kind.RENAME, why_now, Phase.FREE_NAMES, account, after)
     if by_hand and desk.policy.drift == "report":
@@ -370,6 +371,9 @@ def _rename(
         return Part(waiting=(_wait(facts, Withheld.MODE, detail, "drift: report", change),))
     if not desk.capabilities.renames_accounts:
         return Part(waiting=(_unsupported(facts, change, "renames_accounts", desk),))
+    if fold(account.username) == fold(after.username):  # only another address
+        waits = () if account.writable else (_read_only(facts, account, change),)
+        return Part(waiting=waits) if waits else Part(changes=(change,))
     if why := desk.protects_user(wanted.username):
         detail = f"{wanted.username}: {why}"
         return Part(waiting=(_wait(facts, Withheld.PROTECTED, detail, change=change),))
@@ -387,6 +391,12 @@ def _rename(
     return Part(changes=(change,))
 
 
+def _is_called(have: Account, want: Account, desk: Desk) -> bool:
+    if desk.capabilities.unique_emails and "email" in differences(have, want):
+        return False
+    return fold(have.username) == fold(want.username)
+
+
 def _update(
     facts: UserFacts,
     link: AccountLink,
@@ -397,6 +407,9 @@ def _update(
 ) -> Part:
     if not desk.capabilities.has_attributes:
         wanted = replace(wanted, attributes={})
+    if desk.capabilities.unique_emails:
+        # The address goes with the name, and is neither looked at nor written here.
+        account, wanted = replace(account, email=None), replace(wanted, email=None)
     different = differences(account, wanted)
     if not different:
         return Part()

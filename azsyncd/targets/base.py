@@ -98,8 +98,9 @@ class Target(Protocol):
         what others wrote. Returns it as stored."""
         ...
 
-    async def rename_account(self, have: Account, username: str) -> Account:
-        """Follow a changed username. Raises AlreadyExists if the name is taken."""
+    async def rename_account(self, have: Account, want: Account) -> Account:
+        """Follow a changed username; where `Capabilities.unique_emails`, and the address that
+        goes with it, in one request. Raises AlreadyExists if either is taken."""
         ...
 
     async def set_active(self, have: Account, active: bool) -> Account:

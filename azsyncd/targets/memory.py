@@ -194,6 +194,7 @@ class Memory:
         await self._before("create_account", account)
         if self.account(account.username) is not None:
             raise AlreadyExists(f"{account.username!r} exists", target=self.name, reason="conflict")
+        self._address_is_free(account, account.email)
         mark = account.mark if self.capabilities.has_marks else None
         attributes = dict(account.attributes) if self.capabilities.has_attributes else {}
         stored = self.put(
@@ -213,6 +214,7 @@ class Memory:
     async def update_account(self, have: Account, want: Account) -> Account:
         await self._before("update_account", have)
         stored = self._there(have)
+        self._address_is_free(stored, want.email)
         attributes = {**stored.attributes, **want.attributes}
         return await self._replace(
             "update_account",
@@ -222,13 +224,22 @@ class Memory:
             attributes=attributes if self.capabilities.has_attributes else stored.attributes,
         )
 
-    async def rename_account(self, have: Account, username: str) -> Account:
+    async def rename_account(self, have: Account, want: Account) -> Account:
         await self._before("rename_account", have)
         stored = self._there(have)
-        other = self.account(username)
+        other = self.account(want.username)
         if other is not None and other.key != stored.key:
-            raise AlreadyExists(f"{username!r} is taken", target=self.name, reason="conflict")
-        return await self._replace("rename_account", stored, username=username)
+            raise AlreadyExists(f"{want.username!r} is taken", target=self.name, reason="conflict")
+        email = want.email if self.capabilities.unique_emails else stored.email
+        self._address_is_free(stored, email)
+        return await self._replace("rename_account", stored, username=want.username, email=email)
+
+    def _address_is_free(self, account: Account, email: str | None) -> None:
+        if not self.capabilities.unique_emails or not email:
+            return
+        for other in self.held.values():
+            if other.key != account.key and fold(other.email or "") == fold(email):
+                raise AlreadyExists(f"{email!r} is taken", target=self.name, reason="conflict")
 
     async def set_active(self, have: Account, active: bool) -> Account:
         await self._before("set_active", have)

@@ -59,7 +59,7 @@ def changes(target: Target, have: Account) -> Calls:
     return {
         "create_account": lambda: target.create_account(wanted("bob", 2)),
         "update_account": lambda: target.update_account(have, changed),
-        "rename_account": lambda: target.rename_account(have, "eve"),
+        "rename_account": lambda: target.rename_account(have, replace(have, username="eve")),
         "set_active": lambda: target.set_active(have, False),
         "strip_account": lambda: target.strip_account(have, {"staff"}),
         "mark_account": lambda: target.mark_account(have, Mark(INSTANCE, OBJECT_ID % 5)),

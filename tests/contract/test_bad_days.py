@@ -260,7 +260,7 @@ async def test_i4_a_change_whose_answer_was_lost_can_be_made_again(
         rig.hands.add_member("staff", "ann")
     changes: dict[str, Callable[[], Awaitable[Any]]] = {
         "update": lambda: rig.target.update_account(made, replace(made, email="new@example.com")),
-        "rename": lambda: rig.target.rename_account(made, "bob"),
+        "rename": lambda: rig.target.rename_account(made, replace(made, username="bob")),
         "deactivate": lambda: rig.target.set_active(made, False),
         "delete": lambda: rig.target.delete_account(made),
         "add": lambda: rig.target.add_members(STAFF, [made]),

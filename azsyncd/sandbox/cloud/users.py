@@ -82,14 +82,14 @@ class UserCalls(CloudState):
             "displayName": body.get("displayName") or body["userName"],
             "active": body.get("active", True),
         }
-        for path, value in values.items():
-            self._apply(ask, person, path, value)
+        self._apply_all(ask, person, list(values.items()))
         return self.answer(self.person_json(ask, person))
 
     @call("PATCH", "/Users/{userId}", query=SHOWN, body="*")
     def patch_user(self, ask: Ask) -> web.StreamResponse:
         """`add` and `replace` with a path, or with an object of values; `remove` with a path."""
         person = self.the_user(ask, ask.path["userId"])
+        values: list[tuple[str, Any]] = []
         for each in self.operations(ask):
             op, path, value = str(each.get("op")).lower(), each.get("path"), each.get("value")
             if op == "remove" and path:
@@ -97,12 +97,12 @@ class UserCalls(CloudState):
             elif op not in ("add", "replace"):
                 raise Refusal(400, f"op {op} is not supported", reason="invalidSyntax")
             if path:
-                self._apply(ask, person, str(path), value)
+                values.append((str(path), value))
             elif isinstance(value, dict):
-                for name, inner in value.items():
-                    self._apply(ask, person, name, inner)
+                values += value.items()
             else:
                 raise Refusal(400, "body failed validation", reason="invalidSyntax")
+        self._apply_all(ask, person, values)
         return self.answer(self.person_json(ask, person))
 
     @call("DELETE", "/Users/{userId}")
@@ -148,16 +148,23 @@ class UserCalls(CloudState):
             found["emails"] = body["emails"]
         return found
 
+    def _apply_all(self, ask: Ask, person: Person, values: list[tuple[str, Any]]) -> None:
+        """All or nothing: name and address are somebody's alone, and may be given together."""
+        told = dict(values)
+        name = str(told.get("userName", person.name))
+        email = self._primary(told["emails"]) if "emails" in told else person.email
+        if {"userName", "emails"} & told.keys():
+            self._need_free(name, email, person)
+        for path, value in values:
+            self._apply(ask, person, path, value)
+
     def _apply(self, ask: Ask, person: Person, path: str, value: Any) -> None:
         if path == "active":
             self.people.edit_person(person, active=str(value).lower() != "false")
         elif path == "userName":
-            self._need_free(str(value), person.email, person)
             self.people.rename_person(person, str(value))
         elif path == "emails":
-            email = self._primary(value)
-            self._need_free(person.name, email, person)
-            self._set(person, {"email": email})
+            self._set(person, {"email": self._primary(value)})
             properties = {k: v for k, v in person.properties.items() if k != "emails"}
             more = {"emails": value} if len(value) > 1 else {}
             self._set(person, {"properties": {**properties, **more}})

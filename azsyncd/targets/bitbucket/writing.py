@@ -86,7 +86,8 @@ class Writing(Reading):
             return self._rest.rejected(answer, what, _READ_ONLY, reason="read_only")
         return self._no(answer, f"{have.username} cannot be changed")
 
-    async def rename_account(self, have: Account, username: str) -> Account:
+    async def rename_account(self, have: Account, want: Account) -> Account:
+        username = want.username
         body = {"name": have.username, "newName": username}
         answer = await self._write("POST", "/admin/users/rename", json=body)
         if answer.status < 400:

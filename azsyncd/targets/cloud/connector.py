@@ -46,6 +46,7 @@ class Cloud(Writing, Flat):
             signed_in_as=None,  # a key, not an account
             has_attributes=True,
             has_marks=True,
+            unique_emails=True,
             members_per_call=MEMBERS,
             admin_groups=wire.ADMIN_GROUPS.union(self._administrators or ()),
             directories=(

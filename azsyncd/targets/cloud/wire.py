@@ -168,9 +168,7 @@ def new_user(account: Account, places: Places) -> dict[str, Any]:
 
 def changes(shape: Mapping[str, Any], want: Account, places: Places) -> list[dict[str, Any]]:
     """The operations that make an account what it should be; what others wrote stays."""
-    found = []
-    if want.email and want.email.casefold() != primary(shape).casefold():
-        found.append(put("emails", _emails(shape, want.email)))
+    found = _address(shape, want)
     if want.display_name and want.display_name != shape.get("displayName"):
         found.append(put("displayName", want.display_name))
     wanted = {k: v for k, v in want.attributes.items() if k in ATTRIBUTES}
@@ -182,6 +180,20 @@ def changes(shape: Mapping[str, Any], want: Account, places: Places) -> list[dic
         phones = _phones(rows_of(shape.get("phoneNumbers")), different)
         found.append(put("phoneNumbers", phones))
     return found
+
+
+def names(shape: Mapping[str, Any], want: Account) -> list[dict[str, Any]]:
+    """The operations that give an account another username and address."""
+    found = _address(shape, want)
+    if want.username != text_of(shape.get("userName")):
+        found.insert(0, put("userName", want.username))
+    return found
+
+
+def _address(shape: Mapping[str, Any], want: Account) -> list[dict[str, Any]]:
+    if not want.email or want.email.casefold() == primary(shape).casefold():
+        return []
+    return [put("emails", _emails(shape, want.email))]
 
 
 def _emails(shape: Mapping[str, Any], email: str) -> list[dict[str, Any]]:

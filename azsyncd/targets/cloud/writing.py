@@ -103,15 +103,19 @@ class Writing(Reading):
         operations = wire.changes(shape, want, self._places)
         return await self._patch(have, operations) if operations else self._account_of(shape)
 
-    async def rename_account(self, have: Account, username: str) -> Account:
+    async def rename_account(self, have: Account, want: Account) -> Account:
+        """Username and address in one request: each is its owner's alone."""
+        shape = await self._shape(have)
+        if shape is None:
+            raise self._gone(have)
+        operations = wire.names(shape, want)
         try:
-            return await self._patch(have, [wire.put("userName", username)])
+            return await self._patch(have, operations) if operations else self._account_of(shape)
         except ChangeRejected as error:
             if error.reason != "conflict" or isinstance(error, NotFound):
                 raise
-            raise AlreadyExists(
-                f"the username {username!r} is taken", _OWNED, target=self.name, reason="conflict"
-            ) from error
+            what = f"the username {want.username!r} or the address {want.email!r} is taken"
+            raise AlreadyExists(what, _OWNED, target=self.name, reason="conflict") from error
 
     async def set_active(self, have: Account, active: bool) -> Account:
         """An inactive account keeps its record, and loses every access."""

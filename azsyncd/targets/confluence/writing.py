@@ -108,7 +108,7 @@ class Writing(Reading):
             return self._rest.rejected(answer, "not a value for Confluence", reason="invalid_value")
         return self._no(answer, f"{have.username} cannot be changed")
 
-    async def rename_account(self, have: Account, username: str) -> Account:
+    async def rename_account(self, have: Account, want: Account) -> Account:
         raise ChangeRejected(
             "Confluence cannot rename accounts through its API",
             "rename it in Confluence's user management; it goes on being synced as it is called",

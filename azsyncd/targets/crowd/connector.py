@@ -143,7 +143,8 @@ class Crowd(Reading):
             )
         return stored
 
-    async def rename_account(self, have: Account, username: str) -> Account:
+    async def rename_account(self, have: Account, want: Account) -> Account:
+        username = want.username
         shape = await self._must_stand(have)
         name = text_of(shape.get("name"))
         if name == username:

@@ -114,7 +114,8 @@ class Writing(Reading):
             stored = await self._edit(have, body, "cannot be edited")
         return await self._write_attributes(stored, want.attributes)
 
-    async def rename_account(self, have: Account, username: str) -> Account:
+    async def rename_account(self, have: Account, want: Account) -> Account:
+        username = want.username
         answer = await self._put(have, {"name": username})
         now = await self._plain({"key": str(have.key)})
         if now is None:

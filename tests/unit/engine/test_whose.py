@@ -32,7 +32,8 @@ class Named(Memory):
         key = account.key or fold(account.username)
         return super().put(replace(account, key=key), *groups)
 
-    async def rename_account(self, have: Account, username: str) -> Account:
+    async def rename_account(self, have: Account, want: Account) -> Account:
+        username = want.username
         await self._before("rename_account", have)
         stored = replace(self._there(have), username=username, key=fold(username))
         del self.held[str(have.key)]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from azsyncd.model.accounts import Account, fold
 from azsyncd.model.changes import Change, Kind, Phase, Reason
 from azsyncd.model.identities import ObjectId
-from azsyncd.plan.order import is_step, ordered_renames
+from azsyncd.plan.order import is_step, names_of, ordered_renames
 
 
 def rename(old: str, new: str) -> Change:
@@ -75,3 +75,35 @@ def test_whoever_renames_into_whatever_each_name_is_free_in_time(
     assert run(changes) == {f"id-{old}": new for old, new in pairs}
     assert ordered_renames(changes) == ordered_renames(reversed(changes))
     assert sum(is_step(change) for change in ordered_renames(changes)) <= len(changes) // 2
+
+
+def people(pairs: list[tuple[tuple[str, str], tuple[str, str]]]) -> list[Change]:
+    """Renames of accounts whose addresses are unique too: (username, address) → the same."""
+    found = []
+    for number, ((old, mail), (new, other)) in enumerate(pairs):
+        account = Account(username=old, email=f"{mail}@x.example", key=str(number))
+        change = rename(old, new)
+        after = replace(account, username=new, email=f"{other}@x.example")
+        found.append(replace(change, object_id=ObjectId(str(number)), before=account, after=after))
+    return found
+
+
+SOME = [f"n{number}" for number in range(6)]
+ANY = [*SOME, "u", "v", "w"]
+
+
+@given(st.permutations(SOME), st.permutations(SOME), st.permutations(ANY), st.permutations(ANY))
+def test_where_addresses_are_unique_too_each_is_free_in_time(
+    olds: list[str], mails: list[str], news: list[str], others: list[str]
+) -> None:
+    """Whoever has one name and another's address can be in two rings at once."""
+    pairs = list(zip(zip(olds, mails, strict=True), zip(news, others, strict=False), strict=False))
+    changes = people([(was, now) for was, now in pairs if was != now])
+    have = {change.object_id: names_of(change.before) for change in changes}
+    for change in ordered_renames(changes):
+        wanted = names_of(change.after)
+        others_have = set().union(*(have[id_] for id_ in have if id_ != change.object_id))
+        assert not wanted & others_have
+        have[change.object_id] = wanted
+    assert have == {change.object_id: names_of(change.after) for change in changes}
+    assert sum(map(is_step, ordered_renames(changes))) <= len(changes)

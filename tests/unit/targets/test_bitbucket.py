@@ -69,7 +69,7 @@ async def test_an_account_lives_from_create_to_delete(connected: Connect, versio
     assert (made.username, made.email, made.display_name) == (ANN.username, ANN.email, "Ann Ähm")
     changed = await target.update_account(made, replace(made, email="a@example.com"))
     assert (changed.email, changed.display_name) == ("a@example.com", "Ann Ähm")
-    renamed = await target.rename_account(changed, "Ann.B@example.com")
+    renamed = await target.rename_account(changed, replace(changed, username="Ann.B@example.com"))
     assert (renamed.username, renamed.key) == ("Ann.B@example.com", made.key)
     assert await target.read_account(made) == renamed
     await target.delete_account(made)
@@ -207,7 +207,7 @@ async def test_a_name_that_is_taken_already_exists(connected: Connect) -> None:
     bob = await target.find_account("bob")
     assert bob is not None
     with pytest.raises(AlreadyExists):
-        await target.rename_account(bob, "ANN@example.com")
+        await target.rename_account(bob, replace(bob, username="ANN@example.com"))
 
 
 @pytest.mark.parametrize("missing", [200, 404])

@@ -83,7 +83,7 @@ async def test_an_account_lives_from_create_to_delete(connected: Connect) -> Non
     assert replace(made, key=None) == replace(ANN, active=True)
     changed = await target.update_account(made, replace(made, email="a@example.com"))
     assert (changed.email, changed.key) == ("a@example.com", made.key)
-    renamed = await target.rename_account(changed, "ann.b@example.com")
+    renamed = await target.rename_account(changed, replace(changed, username="ann.b@example.com"))
     assert (renamed.username, renamed.key, renamed.mark) == (
         "ann.b@example.com",
         made.key,
@@ -277,7 +277,7 @@ async def test_names_and_addresses_that_are_taken(connected: Connect) -> None:
     bob = await target.find_account("BOB@example.com")
     assert bob is not None
     with pytest.raises(AlreadyExists):
-        await target.rename_account(bob, "Ann@example.com")
+        await target.rename_account(bob, replace(bob, username="Ann@example.com"))
     with pytest.raises(ChangeRejected) as caught:
         await target.update_account(bob, replace(bob, email="ann@example.com"))
     assert caught.value.reason == "conflict" and caught.value.hint
@@ -414,6 +414,8 @@ async def test_what_was_written_is_read_again_where_the_answer_is_garbled(kind: 
         for method in ("POST", "PATCH"):
             faults.add(kind, method=method, times=None)
         made = await target.create_account(ANN)
-        assert (await target.rename_account(made, "ann.b@example.com")).key == made.key
+        assert (
+            await target.rename_account(made, replace(made, username="ann.b@example.com"))
+        ).key == made.key
         assert (await target.create_group(TEAM)) == await target.find_group(TEAM.name)
         await target.close()

@@ -293,7 +293,7 @@ async def test_before_9_3_an_update_is_unsupported(connected: Connect) -> None:
         await target.update_account(have, replace(have, display_name="Ann B."))
     assert caught.value.reason == "unsupported"
     with pytest.raises(ChangeRejected) as caught:
-        await target.rename_account(have, "ann.b")
+        await target.rename_account(have, replace(have, username="ann.b"))
     assert caught.value.reason == "unsupported" and caught.value.hint
 
 

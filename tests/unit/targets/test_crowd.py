@@ -61,7 +61,7 @@ async def test_what_is_so_already_is_not_written(served: Any) -> None:
     writes = crowd.count()["writes"]
     await target.update_account(made, made)
     await target.set_active(made, True)
-    await target.rename_account(made, "ann")
+    await target.rename_account(made, replace(made, username="ann"))
     assert crowd.count()["writes"] == writes and crowd.count()["duplicate_writes"] == 0
 
 
@@ -147,7 +147,7 @@ async def test_an_application_without_a_permission_is_told_which(served: Any) ->
     crowd.allow("create_user")
     for change in (
         target.update_account(made, replace(made, email="new@example.com")),
-        target.rename_account(made, "bob"),
+        target.rename_account(made, replace(made, username="bob")),
         target.delete_account(made),
         target.create_group(STAFF),
     ):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -146,7 +147,7 @@ async def test_renaming_that_the_directory_does_not_support(served: Any) -> None
     _, target = await served.connect(partial(Jira, renames=False))
     made = await target.create_account(ann())
     with pytest.raises(ChangeRejected) as caught:
-        await target.rename_account(made, "bob")
+        await target.rename_account(made, replace(made, username="bob"))
     assert caught.value.reason == "unsupported" and caught.value.hint
 
 
@@ -365,9 +366,9 @@ async def test_an_update_whose_answer_is_lost_is_sent_again(served: Any) -> None
     assert stored.email == jira.user("ann").email == "new@example.com"
     served.faults.add("reset", method="PUT", late=True, times=3)
     with pytest.raises(TargetUnavailable):
-        await target.rename_account(made, "bob")
+        await target.rename_account(made, replace(made, username="bob"))
     served.faults.clear()
-    assert (await target.rename_account(made, "bob")).username == "bob"
+    assert (await target.rename_account(made, replace(made, username="bob"))).username == "bob"
 
 
 @pytest.mark.parametrize(("version", "ending"), [("8.13.0", TargetRefused), ("8.14.0", None)])
