@@ -169,7 +169,10 @@ class Planning:
                 wanted["group"] = fold(keeps.name if keeps else wanted_name(facts, desk))
             except (Unread, ExpressionFailed, InvalidValue):
                 pass  # reported when it is planned
-        return facts_.claim(db, self.t, n, wanted)
+        keys = facts_.claim(db, self.t, n, wanted)
+        if facts.standing is not None and not wanted:  # somebody may wait for what it leaves
+            keys |= {("group", fold(facts.standing.name))}
+        return keys
 
     def _group_plan(self, db: Connection, n: int, group: Group, desk: Desk) -> GroupPlan:
         if is_own(group.id):
@@ -238,7 +241,7 @@ class Planning:
             self._scope.forget_move(db, n)  # it has arrived
         plan = self._group_plan(db, n, group, desk)
         heads: set[int] = set()
-        if (plan.leaves or plan.takes_back) and self._writes_links:
+        if (plan.leaves or plan.takes_over) and self._writes_links:
             heads = self._move(db, draft, n, plan, desk)
             plan = self._group_plan(db, n, group, desk)
         before = self.groups.get(group.id)
@@ -267,12 +270,12 @@ class Planning:
         if plan.leaves:
             self._scope.note_move(db, n)
         moved = [own.hand_over(db, self.t, n) if plan.leaves else None]
-        if plan.takes_back is not None:
-            moved.append(own.take_back(db, self.t, plan.takes_back, n))
+        if plan.takes_over is not None:
+            moved.append(own.take_over(db, self.t, plan.takes_over, n))
         for m in (each for each in moved if each is not None):
             group = facts_.group_base(db, m)
             if group is not None:
-                spill.drop(db, draft.t, [m])
+                self._recording.take_back(db, draft, m)
                 heads |= self._draft_group(db, draft, m, group, desk)
                 # Whoever wants that name was told that it is taken, perhaps in this very slice.
                 facts_.wake_claimants(db, self.t, "group", group.name, self._clock.now())

@@ -82,10 +82,12 @@ class UserFacts:
 
 @dataclass(frozen=True, slots=True)
 class GroupStanding:
-    """A group that stands in the target, and whose it is."""
+    """A group that stands in the target, and whose it is. `gone`: its owner was deleted in Entra,
+    perhaps not for good."""
 
     group: TargetGroup
     owner: ObjectId | None = None
+    gone: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

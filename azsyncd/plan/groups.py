@@ -23,7 +23,7 @@ from azsyncd.model.identities import ObjectId, Presence
 from azsyncd.model.links import LinkState
 from azsyncd.plan.desk import Desk
 from azsyncd.plan.expressions import ExpressionFailed, Unread
-from azsyncd.plan.facts import OWN, GroupFacts, WantedGroup
+from azsyncd.plan.facts import OWN, GroupFacts, GroupStanding, WantedGroup
 from azsyncd.plan.scope import Verdict
 
 RENAMED_INTO_SCOPE = "came to match the scope by being renamed"
@@ -35,7 +35,8 @@ class GroupPlan:
 
     `wanted`: memberships are planned for it: it is in scope, or is to be emptied. `hold`: a person
     decides before its first write (rule 12). `leaves`: the group that it is linked to is given up
-    first. `takes_back`: the own group that is simply its again.
+    first. `takes_over`: who gives the group of that name up to it, with all that
+    is ours in it: the product's own, or one that was deleted in Entra.
     """
 
     changes: tuple[Change, ...] = ()
@@ -43,7 +44,7 @@ class GroupPlan:
     wanted: WantedGroup | None = None
     hold: str = ""
     leaves: bool = False
-    takes_back: ObjectId | None = None
+    takes_over: ObjectId | None = None
 
 
 def wanted_name(facts: GroupFacts, desk: Desk) -> str:
@@ -197,8 +198,8 @@ def _new(facts: GroupFacts, name: str, desk: Desk, reason: Reason) -> GroupPlan:
                 Withheld.MODE, f"{name} was deleted by hand in the product", "drift: report", change
             )
         return GroupPlan(changes=(change,), wanted=wanted, hold=hold)
-    if standing.owner is not None and is_own(standing.owner) and not desk.gives(standing.owner):
-        return GroupPlan(wanted=wanted, takes_back=standing.owner)
+    if standing.owner is not None and _is_left(standing, standing.owner, hold, desk):
+        return GroupPlan(wanted=wanted, takes_over=standing.owner)
     if standing.owner is not None:
         return withheld(
             Withheld.CONFLICT,
@@ -217,6 +218,15 @@ def _new(facts: GroupFacts, name: str, desk: Desk, reason: Reason) -> GroupPlan:
     if not standing.group.writable:
         return withheld(*_read_only(standing.group), change)
     return GroupPlan(changes=(change,), wanted=wanted, hold=hold)
+
+
+def _is_left(standing: GroupStanding, owner: ObjectId, hold: str, desk: Desk) -> bool:
+    """Whether whoever has the group has it no more: the name of a group that was deleted in Entra
+    is free for one that was made anew, with all that the product has granted to it. A group that
+    came by renaming does not get there without a person (rule 12)."""
+    if is_own(owner):
+        return not desk.gives(owner)
+    return standing.gone and desk.policy.groups.adopt and not hold
 
 
 def _read_only(group: TargetGroup) -> tuple[Withheld, str, str]:
@@ -253,14 +263,14 @@ def _linked(facts: GroupFacts, standing: TargetGroup, name: str, desk: Desk) -> 
     if desk.policy.groups.on_rename == "new_group":
         return _moves(facts, wanted, name, desk)
     detail = f"renamed to {name!r} in Entra; the product keeps {standing.name!r}"
-    hint = "its members go on being synced; to move: create the new name, grant it, unlink the old"
+    hint = "its members go on being synced; on_rename: new_group moves them, and you grant it anew"
     return GroupPlan(waiting=(_wait(facts, Withheld.UNSUPPORTED, detail, hint),), wanted=wanted)
 
 
 def _moves(facts: GroupFacts, old: WantedGroup, name: str, desk: Desk) -> GroupPlan:
     """`on_rename: new_group`. While the new one cannot be had, it goes on under the old name."""
     plan = _new(replace(facts, link=None, standing=None), name, desk, Reason.CHANGED)
-    if plan.changes or plan.takes_back:
+    if plan.changes or plan.takes_over:
         return replace(plan, leaves=True)
     return GroupPlan(waiting=plan.waiting, wanted=old)
 

@@ -411,14 +411,16 @@ def group_facts(
         {"t": t, "key": key, "n": n},
     ).fetchall()
     holder = db.execute(
-        "SELECT tg.body, o.id, o.n FROM target_group tg"
+        "SELECT tg.body, o.id, o.n, o.presence FROM target_group tg"
         " LEFT JOIN link l ON l.g = tg.g LEFT JOIN object o ON o.n = l.n"
         " WHERE tg.t = ? AND tg.name = ? LIMIT 1",
         (t, key),
     ).fetchone()
     under = None
     if holder is not None and holder["n"] != n:
-        under = GroupStanding(codec.group_from_dict(codec.load(holder["body"])), holder["id"])
+        gone = holder["presence"] not in (None, Presence.PRESENT)
+        group_there = codec.group_from_dict(codec.load(holder["body"]))
+        under = GroupStanding(group_there, holder["id"], gone)
     return replace(facts, rivals=tuple(row["id"] for row in rivals), under_name=under)
 
 

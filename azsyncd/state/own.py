@@ -42,10 +42,10 @@ def hand_over(db: sqlite3.Connection, t: int, n: int) -> int | None:
     return m
 
 
-def take_back(db: sqlite3.Connection, t: int, own: ObjectId, n: int) -> int | None:
-    """A group of Entra's has the group again that once was its own, with all that is ours in it.
-    Returns the number of the own group."""
-    m = _number(db, own)
+def take_over(db: sqlite3.Connection, t: int, owner: ObjectId, n: int) -> int | None:
+    """A group of Entra's has the group that stands under its name, with all that is ours in it.
+    Returns the number of the owner, who has none any more."""
+    m = _number(db, owner)
     if m is not None:
         links.move(db, t, m, n)
     return m

@@ -147,6 +147,8 @@ class Oracle:
         self.admin_members: dict[str, set[str]] = {}
         self._left_at: dict[str, float] = {}  # since when somebody is away, down or not
         self._moved: set[str] = set()  # groups that were made or taken over today
+        self._names: dict[str, str] = {}  # what each group is called in Entra
+        self._formerly: dict[str, str] = {}  # … and was, before its last change
         self._now, self._full = 0.0, False
         self._well: set[str] = set()  # who is in scope, with legal values
         self._owners: dict[str, str] = {}
@@ -172,6 +174,11 @@ class Oracle:
                 self._left_at.pop(who, None)
             else:
                 self._left_at.setdefault(who, now)
+        for g, group in truth.groups.items():
+            name = str(group.properties["displayName"])
+            if self._names.get(g, name) != name:
+                self._formerly[g] = self._names[g]
+            self._names[g] = name
 
     def look(self, truth: Truth, now: float, *, full: bool) -> list[str]:
         """Every difference between what is there and what should be. `full`: a full sync was
@@ -547,6 +554,8 @@ class Oracle:
             if self.places[g].name not in self.product.held_groups:
                 del self.places[g]
         gone = {g for g in self.places if g not in inside and not g.startswith("own:")} - out
+        self._heirs(truth, inside, names, gone)
+        gone &= self.places.keys()
         strict = self._solve_groups(names, wishing=set(names), holding=set(self.places))
         loose = self._solve_groups(
             names, wishing=names.keys() - kept, holding=self.places.keys() - gone - out
@@ -569,6 +578,39 @@ class Oracle:
         known |= self.hand_groups | self.left_groups | self.admins
         for name in self.product.held_groups.keys() - known:
             self.wrong.append(f"the group {name} should not be there")
+
+    def _heirs(
+        self,
+        truth: Truth,
+        inside: Mapping[str, Node],
+        names: Mapping[str, str],
+        gone: set[str],
+    ) -> None:
+        """The name of a group that is deleted in Entra is free, with all that is ours in it; but
+        not for one that came by being renamed (rule 12)."""
+        for dead in sorted(g for g in gone if not g.startswith("own:") and g not in truth.groups):
+            name = self.places[dead].name
+            heirs = [g for g in inside if names[g] == name]
+            if len(heirs) != 1 or name in self.admins or name not in self.product.held_groups:
+                continue
+            (heir,) = heirs
+            if self._came_by_renaming(heir, inside[heir]):
+                continue
+            if heir not in self.places:
+                self.places[heir] = self.places.pop(dead)
+                for link in self.links.values():
+                    if dead in link.edges:
+                        link.edges.add(heir)
+            elif self.rules.on_rename == "new_group":
+                self.left_groups.add(name)
+                del self.places[dead]
+
+    def _came_by_renaming(self, g: str, group: Node) -> bool:
+        if g not in self._formerly:
+            return False
+        before = {**group.properties, "displayName": self._formerly[g]}
+        rules = (*self.rules.include, *self.rules.exclude_groups)
+        return not any(each.matches(g, before) for each in rules)
 
     def _groups_inside(self, truth: Truth) -> dict[str, Node]:
         """What was synced once is followed by its id; who is excluded is out, whatever matches."""

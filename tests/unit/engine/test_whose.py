@@ -15,8 +15,17 @@ from azsyncd.engine.figures import waiting_row
 from azsyncd.errors import ChangeRejected, TargetRefused, TargetUnavailable
 from azsyncd.model.accounts import Account, TargetGroup, fold
 from azsyncd.model.identities import MemberKind, MemberSeen, ObjectId, Seen
-from azsyncd.plan.policy import AccountRules, GroupRules, Policy, Scope, Stage, UserScope
-from azsyncd.state import links, waiting
+from azsyncd.plan.policy import (
+    AccountRules,
+    Budget,
+    GroupRules,
+    GuardRules,
+    Policy,
+    Scope,
+    Stage,
+    UserScope,
+)
+from azsyncd.state import holds, links, waiting
 from azsyncd.targets.memory import ABLE, Held, Memory
 
 from .office import EVERYBODY, Office, opened
@@ -352,3 +361,76 @@ async def test_rule_16_a_renamed_group_that_keeps_its_name_is_nobodys_rival(
     await office.crawl(group(1, "atl-c"), group(2, "atl-c"), whole=False)
     await office.turn("p")
     assert set(product.held_groups) == {"atl-a", "atl-c"}
+
+
+def gone(number: int, *, for_good: bool = True) -> Seen:
+    return Seen(
+        id=ObjectId(f"g{number}"), properties={}, removed="deleted" if for_good else "changed"
+    )
+
+
+@pytest.mark.parametrize("for_good", [True, False])
+@pytest.mark.parametrize("at_once", [True, False])
+@pytest.mark.parametrize("rules", ["keep", "empty", "delete"])
+async def test_rule_16_the_name_of_a_deleted_group_is_free_for_one_that_is_made_anew(
+    office: Office, rules: Any, at_once: bool, for_good: bool
+) -> None:
+    """With all that the product has granted to it; who is in the new one no more leaves it."""
+    policy = Policy(
+        scope=EVERYBODY,
+        groups=GroupRules(gone=rules),
+        guard=GuardRules(shrink_group="unlimited", delete_group=Budget(count=0)),
+    )
+    product = await office.open("p", policy)
+    people = [user(n, name) for n, name in enumerate(("ann", "ben", "cyd"), 1)]
+    await office.crawl(*people, group(1, "atl-a", member(1), member(2)))
+    await office.turn("p")
+    local = product.put(Account(username="local", display_name="L"), "atl-a")
+    stood = product.held_groups["atl-a"]
+    again = group(2, "atl-a", member(2), member(3))
+    if at_once:
+        await office.crawl(gone(1, for_good=for_good), again, whole=False)
+    else:
+        await office.crawl(gone(1, for_good=for_good), whole=False)
+        await office.turn("p")  # where it is to be deleted, that is held
+        await office.crawl(again, whole=False)
+    await office.turn("p")
+    assert product.held_groups == {"atl-a": stood}
+    assert product.members_of("atl-a") == {"ben@x.example", "cyd@x.example", local.username}
+    assert await office.store.read(lambda db: waiting.listed(db, 1)) == []
+    assert await office.store.read(holds.unsettled) == []
+    await office.turn("p", full=True)
+    assert product.members_of("atl-a") == {"ben@x.example", "cyd@x.example", local.username}
+    if not for_good:  # restored: the name is somebody's by now
+        await office.crawl(group(1, "atl-a", member(1)), whole=False)
+        await office.turn("p")
+        waits = await office.store.read(lambda db: waiting.listed(db, 1))
+        assert [(row["id"], row["reason"]) for row in waits] == [("g1", "conflict")]
+
+
+async def test_rule_16_a_group_that_waits_for_a_name_gets_it_when_the_other_is_deleted(
+    office: Office,
+) -> None:
+    product = await office.open("p")
+    await office.crawl(user(1, "ann"), user(2, "ben"), group(1, "atl-a", member(1)))
+    await office.turn("p")
+    await office.crawl(group(2, "atl-a", member(2)), whole=False)
+    await office.turn("p")
+    assert product.members_of("atl-a") == {"ann@x.example"}
+    await office.crawl(gone(1), whole=False)
+    await office.turn("p")
+    assert product.members_of("atl-a") == {"ben@x.example"}
+
+
+async def test_rule_12_a_group_that_is_renamed_gets_no_deleted_ones_without_a_person(
+    office: Office,
+) -> None:
+    product = await office.open("p")
+    await office.crawl(user(1, "ann"), user(2, "ben"), group(1, "atl-a", member(1)),
+                       group(2, "other", member(2)))  # fmt: skip
+    await office.turn("p")
+    await office.crawl(gone(1), group(2, "atl-a"), whole=False)
+    await office.turn("p")
+    assert product.members_of("atl-a") == {"ann@x.example"}
+    waits = await office.store.read(lambda db: waiting.listed(db, 1))
+    assert [(row["id"], row["reason"]) for row in waits] == [("g2", "conflict")]

@@ -268,7 +268,7 @@ RENAMED = group("atl-new")
 
 def test_rule_31_on_request_a_renamed_group_moves_to_another_group() -> None:
     plan = plan_group(linked_group(RENAMED), desk(MOVES))
-    assert plan.leaves and plan.takes_back is None
+    assert plan.leaves and plan.takes_over is None
     assert [(c.kind, c.reason) for c in plan.changes] == [(Kind.CREATE_GROUP, Reason.CHANGED)]
     stands = GroupStanding(TargetGroup(name="atl-new", key="atl-new"))
     plan = plan_group(linked_group(RENAMED, under_name=stands), desk(MOVES))
@@ -278,7 +278,7 @@ def test_rule_31_on_request_a_renamed_group_moves_to_another_group() -> None:
 def test_rule_31_it_comes_back_to_the_group_that_it_had() -> None:
     once = GroupStanding(TargetGroup(name="atl-new", key="atl-new"), ObjectId(OWN + "atl-new"))
     plan = plan_group(linked_group(RENAMED, under_name=once), desk(MOVES))
-    assert plan.leaves and plan.takes_back == once.owner and not plan.changes
+    assert plan.leaves and plan.takes_over == once.owner and not plan.changes
     listed = policy(groups={"on_rename": "new_group", "default": ("ATL-new",)})
     plan = plan_group(linked_group(RENAMED, under_name=once), desk(listed))
     assert not plan.leaves and [w.reason for w in plan.waiting] == [Withheld.CONFLICT]
