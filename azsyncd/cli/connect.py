@@ -36,6 +36,7 @@ _GOES_ON = frozenset({"apply", "sync", "reload"})
 _SCALAR = re.compile(
     r"""(?:"([^"\\]*)"|'([^']*)'|([^\s"'#&*!|>{}\[\],][^#{}\[\],]*?))\s*(?:#.*)?"""
 )
+_NEAR = re.compile(r"""["']?admin["']?\s*:\s*\{[^}]*?["']?socket["']?\s*:\s*["']?(/[^"',}\s]+)""")
 
 
 def ask(config: Path, operation: str, *, tell: Tell | None = None, **arguments: Any) -> Any:
@@ -86,9 +87,7 @@ def socket_of(config: Path) -> Path:
     found = _scan(text)
     if found is not None:
         return Path(found) if found else DEFAULT_SOCKET
-    from azsyncd.config import load
-
-    return Path(load(config).config.admin.socket)
+    return Path(_parse(text) or DEFAULT_SOCKET)
 
 
 def _scan(text: str) -> str | None:
@@ -109,6 +108,20 @@ def _scan(text: str) -> str | None:
                 return None
             return next(group for group in match.groups() if group is not None)
     return ""
+
+
+def _parse(text: str) -> str:
+    """The same by a YAML parser, whatever else is wrong with the file; "" = not there."""
+    from azsyncd.config import marks
+
+    try:
+        data = marks.read(text, "").data
+    except ConfigError:
+        near = _NEAR.search(text)
+        return near[1] if near else ""
+    admin = data.get("admin") if isinstance(data, dict) else None
+    path = admin.get("socket") if isinstance(admin, dict) else None
+    return path if isinstance(path, str) else ""
 
 
 @contextmanager

@@ -58,6 +58,21 @@ def test_the_rest_is_left_to_the_parser(config: Path, admin: str) -> None:
     assert socket_of(config) == config.with_name("x.sock")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"entra": 1, "admin": {"metrics": "x", "socket": "/x/y.sock"}, "targets": {"a": {}}}',
+        "admin: {socket: /x/y.sock}\nentra: {}\n",
+        'admin: {"socket": "/x/y.sock", metrics: a}\nentra: [\n',
+    ],
+)
+def test_a_file_that_is_wrong_keeps_nobody_from_the_daemon(tmp_path: Path, text: str) -> None:
+    """In flow style too, or in JSON; and where it is no YAML at all."""
+    file = tmp_path / "config.yaml"
+    file.write_text(text)
+    assert socket_of(file) == Path("/x/y.sock")
+
+
 def test_no_file_is_needed_to_find_the_daemon(tmp_path: Path) -> None:
     """It is where it always is."""
     assert socket_of(tmp_path / "nothing.yaml") == DEFAULT_SOCKET
