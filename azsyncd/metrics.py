@@ -114,7 +114,10 @@ class Metrics:
         self.withheld = gauge("withheld", "Changes planned and not sent", "target", "reason")
         self.holds = gauge("holds", "Open holds of the guard", "target")
         self.guard_budget_remaining = gauge(
-            "guard_budget_remaining", "Writes that the guard lets pass now", "target", "class"
+            "guard_budget_remaining",
+            "Writes that the guard lets pass now; +Inf where the class is unlimited",
+            "target",
+            "class",
         )
         self.linked_accounts = gauge("linked_accounts", "Accounts of an identity", "target")
         self.unexplained_accounts = gauge(

@@ -46,7 +46,7 @@ def header(running: Running) -> dict[str, Any]:
     }
 
 
-def saved_target(db: Connection, reconcile: Reconcile, only: set[int] | None) -> dict[str, Any]:
+def saved_target(db: Connection, reconcile: Reconcile) -> dict[str, Any]:
     """One target's part of the file, out of the plan that stands in the spill."""
     row = targets.get(db, reconcile.t)
     return {
@@ -54,7 +54,7 @@ def saved_target(db: Connection, reconcile: Reconcile, only: set[int] | None) ->
         "type": row.type,
         "fingerprint": row.fingerprint,
         "revision": mirror.revision(db),
-        "changes": saved_changes(db, reconcile.t, only, reconcile.policy.mode),
+        "changes": saved_changes(db, reconcile.t, reconcile.policy.mode),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from azsyncd.engine.reconcile import Reconcile
@@ -83,6 +84,7 @@ class Gauges:
             if seats.remaining is not None:
                 metrics.seats_remaining.labels(name, seats.application).set(seats.remaining)
         for class_, budget in (await running.budgets(reconcile)).items():
+            left = math.inf
             if budget["allowance"] is not None:
                 left = max(0.0, budget["allowance"] - (budget["spent"] or 0.0))
-                metrics.guard_budget_remaining.labels(name, class_).set(left)
+            metrics.guard_budget_remaining.labels(name, class_).set(left)

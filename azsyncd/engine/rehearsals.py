@@ -168,10 +168,10 @@ class Rehearsals(Office):
             start = reconcile.window_start()
             wanted = {class_.value: count for class_, count in draft.tally.classes.items()}
             shrinks = dict(draft.tally.groups)
+            if only is not None:
+                await store.write(lambda db: spill.keep_only(db, reconcile.t, only))
             if saved is not None:
-                saved.append(
-                    await store.read(lambda db: applying.saved_target(db, reconcile, only))
-                )
+                saved.append(await store.read(lambda db: applying.saved_target(db, reconcile)))
             why = await store.write(lambda db: _stops(db, reconcile, self._running.clock.now()))
             plan = await store.read(
                 lambda db: _target_plan(db, self._running, reconcile, only, start, wanted, shrinks)
@@ -246,8 +246,6 @@ def _target_plan(
             withheld[reason] = withheld.get(reason, 0) + 1
 
     for planned in spill.rows(db, t, MOST_ROWS):
-        if only is not None and not {planned.item.n, planned.item.gn} & only:
-            continue
         rows.append(planned_row(db, name, planned))
         count(planned.change.kind.value, planned.held)
     for row in waiting.listed(db, t):

@@ -18,7 +18,7 @@ from azsyncd.errors import AzsyncdError
 from azsyncd.model.accounts import Account, TargetGroup, differences, fold
 from azsyncd.model.changes import Change, Kind, Phase, Reason, Withheld
 from azsyncd.operations import ChangeRow
-from azsyncd.plan.order import is_step
+from azsyncd.plan.order import is_step, leaves, names_of, takes
 from azsyncd.plan.policy import Mode
 from azsyncd.state import codec, links, mirror, nesting, questions, spill
 from azsyncd.state.holds import Item
@@ -32,6 +32,7 @@ VERSION = 1
 
 MEMBERSHIPS = (Kind.ADD_MEMBER, Kind.REMOVE_MEMBER)
 CHILDREN = (Kind.ADD_CHILD, Kind.REMOVE_CHILD)
+_MAKE = (Kind.CREATE, Kind.ADOPT, Kind.CREATE_GROUP, Kind.ADOPT_GROUP)
 
 Key = tuple[str, str, str, str]
 """(kind, object, group, foreign account): what a change is about, in names that are not the
@@ -75,16 +76,14 @@ def _digest(side: object) -> str | None:
     return None if side is None else hashlib.sha256(codec.dump(side).encode()).hexdigest()
 
 
-def saved_changes(
-    db: Connection, t: int, only: set[int] | None, mode: Mode
-) -> list[dict[str, Any]]:
+def saved_changes(db: Connection, t: int, mode: Mode) -> list[dict[str, Any]]:
     """What `plan` says would be written, each change with its evidence. Of a target in `manual`
     mode that is everything that no guard withholds: to apply it is the approval (rule 40)."""
     found = []
     for planned in spill.rows(db, t):
         item, change = planned.item, planned.change
         sent = planned.held is None or (mode is Mode.MANUAL and planned.held == Withheld.MODE)
-        if not sent or is_step(change) or (only is not None and not {item.n, item.gn} & only):
+        if not sent or is_step(change):
             continue
         found.append(
             {
@@ -245,6 +244,7 @@ class Chosen:
             elif why:
                 self.moved[key] = why
         self._without_followers(db, chosen)
+        self._without_ground(db, chosen)
         self.others = spill.hold_all(db, self.t, Withheld.MODE)
         renamed = [row.item.n for row in chosen.values() if row.change.kind is Kind.RENAME]
         seqs = [row.seq for row in chosen.values()]
@@ -325,7 +325,7 @@ class Chosen:
             case Kind.UPDATE:
                 return not differences(account, after)
             case Kind.RENAME:
-                return fold(account.username) == fold(after.username)
+                return takes(change) <= names_of(account)
             case Kind.DEACTIVATE | Kind.REACTIVATE:
                 return account.active == after.active
             case Kind.CREATE | Kind.ADOPT:
@@ -336,23 +336,44 @@ class Chosen:
         """A rename to a name that somebody has whose own rename is not among them would only be
         refused, or stop a swap half-way."""
         owners = {
-            _username(row.change.before): key_of(row.change)
+            name: key_of(row.change)
             for row in spill.renames(db, self.t)
             if not is_step(row.change)
+            for name in leaves(row.change)
         }
         while True:
             stuck = [
                 key
                 for key, row in chosen.items()
                 if row.change.kind is Kind.RENAME
-                and (owner := owners.get(_username(row.change.after))) is not None
-                and owner not in chosen
+                and any(name in owners and owners[name] not in chosen for name in takes(row.change))
             ]
             if not stuck:
                 return
             for key in stuck:
                 self.moved[key] = "its new name is not free: another rename must go first"
                 del chosen[key]
+
+    def _without_ground(self, db: Connection, chosen: dict[Key, Planned]) -> None:
+        """A membership whose account or group is to be made by a change that moved would only be
+        refused."""
+        made = {row.item.n for row in chosen.values() if row.change.kind in _MAKE}
+        for key, row in list(chosen.items()):
+            evidence = self.wanted[key].evidence
+            if row.change.kind not in (*MEMBERSHIPS, *CHILDREN) or None not in (
+                evidence.get("account"),
+                evidence.get("group"),
+            ):
+                continue
+            now = standing(db, self.t, row)
+            one = now.child if row.change.kind in CHILDREN else now.account
+            for stands, n, what in (
+                (one, row.item.n, "account"),
+                (now.group, row.item.gn, "group"),
+            ):
+                if stands is None and n not in made:
+                    self.moved[key] = f"the {what} is not made by what still holds of this file"
+                    chosen.pop(key, None)
 
     # Afterwards -----------------------------------------------------------------------------------
 
@@ -363,10 +384,6 @@ class Chosen:
             if key not in answered:
                 why = self._why_not_planned(db, saved)
                 yield saved, "" if why == "it is not wanted any more" else why
-
-
-def _username(side: object) -> str:
-    return fold(side.username) if isinstance(side, Account) else ""
 
 
 _WORDS = {"desired": "wanted", "observed": "in the product"}

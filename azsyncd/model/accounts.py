@@ -91,20 +91,24 @@ class Capabilities:
     writes_members: bool = True
     lists_all_accounts: bool = True  # False: only a targeted read proves absence
     shows_email: bool = True
-    unique_emails: bool = (
-        False  # an address is a name: it goes with the username, and is freed first
-    )
+    unique_emails: bool = False  # an address is a name: it goes with the username
     has_attributes: bool = False
     has_marks: bool = False
     lists_marks: bool = True  # False: a mark is a question of its own
     nests_groups: bool = False
     members_per_call: int = 1
     admin_groups: frozenset[str] = frozenset()  # names, casefolded: protected (rule 24)
+    admin_endings: tuple[str, ...] = ("administrators",)  # so do such names end, standing or not
     licence_groups: frozenset[str] = frozenset()
     directories: tuple[Directory, ...] = ()
     seats: tuple[Seats, ...] = ()
     instead: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()  # one line each, for `azsyncd check`
+
+    def administers(self, name: str) -> bool:
+        """Whether a group of this name has administrative rights, or would have by its name."""
+        folded = fold(name)
+        return folded in self.admin_groups or folded.endswith(self.admin_endings)
 
 
 class InvalidValue(ValueError):

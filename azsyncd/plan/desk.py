@@ -70,7 +70,7 @@ class Desk:
         folded = fold(name)
         if any(fnmatchcase(folded, fold(glob)) for glob in self.policy.protect.groups):
             return "protected by protect.groups"
-        if folded in self.capabilities.admin_groups and not any(
+        if self.capabilities.administers(name) and not any(
             fnmatchcase(folded, fold(glob)) for glob in self.policy.protect.allow
         ):
             return "an administrators' group; name it in protect.allow to sync it"

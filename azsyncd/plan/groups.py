@@ -66,7 +66,7 @@ def plan_own(facts: GroupFacts, desk: Desk) -> GroupPlan:
         name = desk.dialect.group(facts.group.name)
     except InvalidValue as error:
         return GroupPlan(waiting=(_wait(facts, Withheld.INVALID_VALUE, str(error)),))
-    if fold(name) in desk.capabilities.admin_groups:
+    if desk.capabilities.administers(name):
         detail = f"{name}: an administrators' group is no default for everybody"
         return GroupPlan(waiting=(_wait(facts, Withheld.PROTECTED, detail),))
     if facts.link is None or facts.link.state is LinkState.PENDING:

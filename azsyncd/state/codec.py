@@ -144,9 +144,12 @@ def change_digest(change: Change) -> str:
     """What of a change must stay the same for a decision about it to hold (rule 38): what it would
     write. Another change of the same account, which was let through, voids nothing."""
     sides = []
-    for side in (side_to_dict(change.before), side_to_dict(change.after)):
+    before, after = side_to_dict(change.before), side_to_dict(change.after)
+    wanted = _DECIDED.get(change.kind)
+    if change.kind is Kind.RENAME and (before or {}).get("email") != (after or {}).get("email"):
+        wanted = ("username", "email")  # where an address is its owner's alone
+    for side in (before, after):
         if side is not None:
-            wanted = _DECIDED.get(change.kind)
             side = {
                 name: value
                 for name, value in side.items()

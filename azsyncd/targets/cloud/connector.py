@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from azsyncd.model.accounts import Capabilities, Directory, Seats
 from azsyncd.targets.cloud import wire
+from azsyncd.targets.cloud.reading import ADMINISTRATORS
 from azsyncd.targets.cloud.writing import Writing
 from azsyncd.targets.flat import Flat
 from azsyncd.targets.rest import MISSING, installation, map_of
@@ -49,6 +50,7 @@ class Cloud(Writing, Flat):
             unique_emails=True,
             members_per_call=MEMBERS,
             admin_groups=wire.ADMIN_GROUPS.union(self._administrators or ()),
+            admin_endings=ADMINISTRATORS,
             directories=(
                 Directory(name="identity provider directory", kind="SCIM", writable=True),
             ),

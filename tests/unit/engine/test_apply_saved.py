@@ -371,16 +371,32 @@ async def test_what_a_product_refuses_is_a_failure_and_the_rest_is_written(offic
     assert (again["outcome"], again["targets"][0]["done"]) == ("applied", {"update": 1})
 
 
-async def test_a_file_for_one_person_says_what_it_needs_beside_it(office: Office) -> None:
-    """`plan --user`: her membership waits for a group that is not in the file."""
+async def test_a_file_for_one_person_has_what_she_needs_beside_it(office: Office) -> None:
+    """As `sync --user` writes it: the group that she is to be put into."""
     await office.open("jira", Policy(scope=EVERYBODY))
     await office.crawl(*(user(n) for n in range(3)), group(0, 1, 2))
     plan = await kept(office, user="u1@fabrikam.example")
     kinds = [row["change"] for row in plan["targets"][0]["changes"]]
-    assert kinds == ["create", "add_member"]
+    assert kinds == ["create", "create_group", "add_member"]
     result = await office.operations.apply(plan=plan, by="jo")
     target = result["targets"][0]
-    assert target["done"] == {"create": 1}
-    assert [row["change"] for row in target["failed"]] == ["add_member"]
-    assert "does not stand in the product yet" in target["failed"][0]["detail"]
+    assert target["done"] == {"create": 1, "create_group": 1, "add_member": 1}
+    assert target["failed"] == target["moved"] == []
     assert len(office.products["jira"].held) == 1
+
+
+async def test_who_joins_a_group_moves_with_the_account_that_moved(office: Office) -> None:
+    """It would only be refused: nothing of it fails, and it is listed with the reason."""
+    await begun(office)
+    await office.crawl(user(7), user(8), group(0, 1, 2, 3, 7, 8), whole=False)
+    plan = await kept(office)
+    await office.crawl(user(7, displayName="Newer"), whole=False)
+    result = await office.operations.apply(plan=plan, by="jo")
+    target = result["targets"][0]
+    assert result["outcome"] == "moved" and target["failed"] == []
+    assert target["done"] == {"create": 1, "add_member": 1}
+    moved = {(row["change"], row["name"]): row["detail"] for row in target["moved"]}
+    assert set(moved) == {
+        ("create", "u7@fabrikam.example"), ("add_member", "u7@fabrikam.example")
+    }  # fmt: skip
+    assert "the account is not made" in moved["add_member", "u7@fabrikam.example"]
