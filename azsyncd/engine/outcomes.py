@@ -322,7 +322,7 @@ class Outcomes:
                 owes_another_try(db, t, item.n) or spill.is_held(db, t, item.n)
             ):
                 return
-            waiting.refused(db, t, item.n, item.change, Withheld.BACKING_OFF, detail, "", moment)
+            waiting.not_yet(db, t, item.n, item.change, detail, moment)
 
         await self._ledger.commit(record)
 

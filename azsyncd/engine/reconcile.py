@@ -441,7 +441,7 @@ class Reconcile:
 
     async def rehearse(self, tell: Tell | None = None) -> Draft:
         """Plan everything into the spill, guarded; nothing is sent."""
-        await self._store.write(lambda db: spill.clear(db, self.t))
+        await self._store.write(self._begin)
         draft = await self._drafting.everything(self._mirror_revision(), self._step(tell))
         await self._drafting.judge(draft)
         if self.policy.mode is Mode.MANUAL:
@@ -554,7 +554,7 @@ class Reconcile:
         run = await self._store.write(_next_run)
         if full or since < self._mirror_revision():
             self._well("working")
-        await self._store.write(lambda db: spill.clear(db, self.t))
+        await self._store.write(self._begin)
         self._drafted.clear()
         draft = await self._draft(since, tell, full=full)
         if self.policy.mode is Mode.REPORT:
@@ -596,6 +596,12 @@ class Reconcile:
         if done:
             log.info("run.completed", target=self.target.name, run=run, **done)
         return Report(done, failed, held, "", run)
+
+    def _begin(self, db: Connection) -> None:
+        """Before a plan is made."""
+        spill.clear(db, self.t)
+        if self.policy.mode is not Mode.MANUAL:  # the file says so since: what waited is planned
+            holds.withdraw(db, self.t, holds.MANUAL)
 
     def _apply(
         self, run: str, cause: str, also: Callable[[Planned, str], None] | None = None

@@ -232,6 +232,16 @@ def keep_only(
             )
 
 
+def withdraw(db: sqlite3.Connection, t: int, kind: str) -> None:
+    """Nothing waits in the open holds of this kind any more: what made them is over."""
+    db.execute(
+        "DELETE FROM hold_item WHERE state = 'open' AND hold IN"
+        " (SELECT id FROM hold WHERE t = ? AND kind = ? AND state = 'open')",
+        (t, kind),
+    )
+    close_empty(db, t)
+
+
 def close_empty(db: sqlite3.Connection, t: int) -> None:
     """A hold whose last item has left is gone."""
     db.execute(

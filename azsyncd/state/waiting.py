@@ -19,6 +19,9 @@ CONDITIONS = ("licence", "read_only")
 CONDITION_SECONDS = 900.0
 """Conditions of the target, not of an object, are asked again now and then (rule 30)."""
 
+NOT_YET_SECONDS = 3600.0
+"""What waits for something else is looked at so often, in case that nobody wakes it."""
+
 
 def replace_all(
     db: sqlite3.Connection,
@@ -172,6 +175,27 @@ def refused(
         ),
     )
     return retry_at
+
+
+def not_yet(
+    db: sqlite3.Connection, t: int, n: int, change: Change, detail: str, now: float
+) -> None:
+    """What a change needs does not stand yet. It was not tried, and is woken when that stands;
+    it is looked at now and then all the same."""
+    db.execute(
+        "INSERT OR REPLACE INTO waiting VALUES (?, ?, ?, ?, ?, 'backing_off', ?, '', ?, 0, ?, ?)",
+        (
+            t,
+            n,
+            change.kind,
+            _group_number(db, change.group_id),
+            change.akey,
+            detail,
+            codec.change_text(change),
+            now + NOT_YET_SECONDS,
+            now,
+        ),
+    )
 
 
 def attempts_of(db: sqlite3.Connection, t: int, n: int) -> dict[tuple[str, int], sqlite3.Row]:

@@ -10,7 +10,7 @@ import pytest
 
 from azsyncd.cli.sync import sync_lines
 from azsyncd.model.accounts import Account
-from azsyncd.model.identities import ObjectId, Seen
+from azsyncd.model.identities import MemberKind, MemberSeen, ObjectId, Seen
 from azsyncd.plan.policy import Mode, Policy
 from azsyncd.state import questions
 
@@ -95,3 +95,43 @@ async def test_rule_40_a_sync_that_may_not_write_does_not_say_that_all_is_equal(
     told = await office.operations.sync(by="jo")
     assert told["outcome"] == "converged"  # there is nothing that it may write
     assert "what is withheld is named above" in list(sync_lines(told))[-1]
+
+
+async def test_rule_40_what_manual_kept_is_written_when_the_mode_is_another(
+    office: Office,
+) -> None:
+    product = await office.open("jira", Policy(scope=EVERYBODY, mode=Mode.MANUAL))
+    await office.crawl(user(1), user(2))
+    await office.operations.sync(by="jo")
+    assert not product.held
+    await office.open("jira", Policy(scope=EVERYBODY))
+    (plan,) = (await office.operations.plan())["targets"]
+    assert (plan["changes"], plan["withheld"]) == ({"create": 2}, {})
+    assert (await office.turn("jira", full=True)).done == {"create": 2}
+    assert await office.operations.holds() == []
+
+
+async def test_rule_12_whoever_waits_for_a_group_that_is_held_has_not_failed(
+    office: Office,
+) -> None:
+    """She was not refused: it is the group that waits, for a person."""
+    product = await office.open("jira")
+    await office.crawl(user(1), group("team", 1))
+    await office.turn("jira")
+    await office.crawl(group("atl-team"), whole=False)
+    told = await office.operations.sync(by="jo")
+    (target,) = told["targets"]
+    assert (told["outcome"], target["held"], target["failed"]) == ("held", 1, [])
+    office.clock.advance(7 * 86400.0)
+    await office.turn("jira")
+    (hold,) = await office.operations.holds()
+    await office.operations.approve(hold=hold["id"], by="jo")
+    await office.turn("jira")
+    await office.turn("jira")  # whoever waited for it is due at once
+    assert product.members_of("atl-team") == {"u1@x.org"}
+
+
+def group(name: str, *members: int) -> Seen:
+    properties = {"displayName": name, "securityEnabled": True, "groupTypes": []}
+    seen = tuple(MemberSeen(ObjectId(f"u{n}"), MemberKind.USER) for n in members)
+    return Seen(ObjectId("g1"), properties, members=seen)
