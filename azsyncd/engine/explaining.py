@@ -112,6 +112,7 @@ def _user_in(
             told["link"]["left_at"] = iso(row["left_at"])
     told["account"] = codec.account_to_dict(known.account) if known.account else None
     told["groups"] = _groups_of(db, base, known.edges, wanted_groups(known, desk), planning)
+    noted = _noted(db, t, base.n, desk.now)
     told["planned"] = [
         change_row(
             reconcile.target.name,
@@ -120,13 +121,14 @@ def _user_in(
             group=_group_name(planning, change.group_id),
         )
         for change in plan.changes
+        if (change.kind.value, change.group_id) not in noted
     ]
     told["withheld"] = [
         {"reason": each.reason.value, "detail": each.detail, "hint": each.hint}
         for each in plan.waiting
     ]
-    told["withheld"] += [_waits(each) for each in questions.waiting_of(db, t, base.n)
-                         if each["attempts"]]  # fmt: skip
+    said = {each.detail for each in plan.waiting}
+    told["withheld"] += [_waits(row) for row in noted.values() if row["detail"] not in said]
     told["held"] = _held(db, t, base.n)
     if about is not None:
         told["in_group"] = _membership(db, base, about, known, plan, planning)
@@ -165,6 +167,16 @@ def _held(db: Connection, t: int, n: int) -> list[dict[str, Any]]:
          "state": each["state"], "why": each["detail"]}
         for each in questions.held_of(db, t, n)
     ]  # fmt: skip
+
+
+def _noted(db: Connection, t: int, n: int, now: float) -> dict[tuple[str, str | None], Row]:
+    """The changes of an object that are not sent now although they are planned, by (kind, group):
+    refused before, not possible yet, or contested."""
+    return {
+        (row["change"], questions.id_of(db, row["gn"]) if row["gn"] else None): row
+        for row in questions.waiting_of(db, t, n)
+        if row["change"] and (row["attempts"] or row["retry_at"] is None or row["retry_at"] > now)
+    }
 
 
 def _waits(row: Row) -> dict[str, Any]:
@@ -243,6 +255,8 @@ def _membership(
         why = f"it waits: {waits.detail}"
     elif noted is not None and noted["attempts"]:
         why = f"the product refused it {noted['attempts']} times: {noted['detail']}"
+    elif noted is not None and change is not None:
+        why = f"it waits: {noted['detail']}"
     elif change is not None:
         doing = "put into" if change.kind is ChangeKind.ADD_MEMBER else "taken out of"
         why = f"{who} is {doing} {name} with the next run"

@@ -81,3 +81,12 @@ async def test_rule_22_status_says_that_somebody_else_writes_there(office: Offic
     assert (await waits(office)).drift == 1 and (await waits(office)).withheld == {"mode": 1}
     await office.store.write(lambda db: belongings.give_up(db, jira.t))
     assert (await waits(office)).drift == 0
+
+
+async def test_rule_22_explain_does_not_promise_what_somebody_else_undoes(office: Office) -> None:
+    for _ in range(5):
+        by_hand(office, HERS)
+        await office.turn("jira", full=True)
+    told = (await office.operations.explain(who=HERS))["targets"][0]
+    assert told["planned"] == []
+    assert "somebody else writes to this product" in told["withheld"][0]["detail"]
