@@ -64,7 +64,8 @@ def ask_daemon(config: Path, operation: str, **arguments: Any) -> Any:
         if connection is None:
             raise AzsyncdError(
                 f"no daemon answers at {socket_of(config)}",
-                "start it with `systemctl start azsyncd` or `azsyncd run`",
+                "start it with `systemctl start azsyncd` or `azsyncd run`; if the file moves"
+                " admin.socket, `systemctl kill -s HUP azsyncd` brings it into force",
             )
         return _asked(connection, operation, given, None)
 

@@ -42,7 +42,7 @@ from azsyncd.plan.desk import spared
 from azsyncd.plan.policy import Mode, Policy
 from azsyncd.state import facts, holds, links, nesting, spill, targets, waiting
 from azsyncd.state.spill import Planned
-from azsyncd.state.store import Connection, Store, get_meta, set_meta
+from azsyncd.state.store import Connection, Contradiction, Store, get_meta, set_meta
 from azsyncd.targets.base import Target
 
 log = structlog.get_logger()
@@ -55,6 +55,7 @@ REFUSED_BACK_OFF = (60.0, 300.0, 900.0)
 REFUSED_LONG = ((7 * 86400.0, 86400.0), (86400.0, 3600.0))
 """A target that refuses us is asked less and less, for asking may lock accounts: after a day
 hourly, after a week daily."""
+CONFUSED_SECONDS = 300.0
 MOST_SEEN = 1000
 """So many revisions are remembered with the moment at which they came, for the lag."""
 
@@ -136,6 +137,7 @@ class Reconcile:
         self._stop = False
         self._interrupt = False
         self._refused_since = 0.0
+        self.confused = 0  # how often the state contradicted itself
         self._contact = consents.ContactClock(clock)
         self._seen_at: dict[int, float] = {}
         self._drafted: list[tuple[int, float | None]] = []  # (spilled after, seen at), ascending
@@ -184,6 +186,15 @@ class Reconcile:
                 self._trouble("refused", error)
                 await self._back_off(self._refused_seconds(failures))
                 failures += 1
+                continue
+            except Contradiction as error:
+                # Two things that cannot both be true. None is known; but if there is one, it is
+                # this target's alone, and what the product shows settles it.
+                self.confused += 1
+                log.exception("target.confused", target=self.target.name)
+                self._trouble("down", TargetError(f"the state contradicts itself: {error}"))
+                await self._store.write(lambda db: targets.owe_full(db, self.t))
+                await self._back_off(CONFUSED_SECONDS)
                 continue
             except TargetError as error:
                 self._trouble("down", error)
@@ -266,6 +277,8 @@ class Reconcile:
         first contact (rule 26). `only`: nothing but what is about these objects; the rest is owed
         to the next turn. Raises TargetError."""
         async with self._busy:
+            if self._stop:  # while it waited: what it knows may belong to another by now
+                return Report(stopped="asked")
             self._interrupt = False
             try:
                 return await self._turn(cause, consent, full, only, tell)

@@ -77,7 +77,8 @@ def refusal_from_json(answer: Mapping[str, Any]) -> CredentialRefused:
         meaning, hint = _MEANINGS[code]
         detail = f"AADSTS{code}"
     else:
-        meaning = redact(" ".join(str(answer.get("error_description") or "").split()))
+        told = answer.get("error_description") or answer.get("message") or ""
+        meaning = redact(" ".join(str(told).split()))
         meaning = meaning.partition(" Trace ID:")[0][:200] or "no reason given"
         detail = str(answer.get("error") or "error")
         hint = "check tenant_id, client_id and credential under entra"

@@ -29,6 +29,8 @@ from azsyncd.state.schema import APPLICATION_ID, MIGRATIONS, VERSION
 T = TypeVar("T")
 Connection = sqlite3.Connection
 Row = sqlite3.Row
+Contradiction = sqlite3.IntegrityError
+"""What was to be kept contradicts what is known, as the schema says."""
 BUSY_SECONDS = 10.0
 _LAST_WORD_SECONDS = 5.0
 COPIED = "copied"

@@ -307,6 +307,7 @@ class World:
 
     def bury(self) -> None:
         """The process is gone: what was committed stays, nothing else."""
+        assert not any(target.confused for target in self.targets.values())
         self.dead = True
         dice = (self.loop.random.getstate(), self.random.getstate(), self.loop.turns)
         for db in self._connections:
