@@ -128,10 +128,10 @@ class Apply:
             known = {p.seq for p, now in found if p.item.akey and not self._is_foreign(db, now)}
             for seq in known:
                 spill.done(db, seq)
+            self._lifeline.look(db)
             return [(planned, now) for planned, now in found if planned.seq not in known]
 
         sending = await self._store.write(begin)
-        await self._store.read(self._lifeline.look)
         self._begun.clear()
         lanes: dict[tuple[str, int], list[tuple[Planned, Standing]]] = {}
         for planned, now in sending:
@@ -216,7 +216,8 @@ class Apply:
 
     async def _needed(self, planned: Planned, now: Standing) -> str:
         """Who would be cut off from what; "" = nobody."""
-        if planned.change.kind not in (*SHRINKS, Kind.DELETE_GROUP):
+        shrinks = planned.change.kind in (*SHRINKS, Kind.DELETE_GROUP)
+        if not shrinks or not self._lifeline.watches:
             return ""
         return await self._store.read(lambda db: self._lifeline.needed(db, planned, now))
 

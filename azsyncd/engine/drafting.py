@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from azsyncd.engine.planning import Planning, batched
 from azsyncd.engine.recording import Draft
-from azsyncd.state import facts, mirror, spill
+from azsyncd.state import facts, mirror
 from azsyncd.state.store import Connection, Store
 
 T = TypeVar("T")
@@ -68,24 +68,7 @@ class Drafting:
         start = self._window_start()
         return await self._store.write(lambda db: self._planning.judge(db, draft, start))
 
-    # In the caller's transaction ------------------------------------------------------------------
-
-    def whole(self, db: Connection) -> Draft:
-        """Everything in one transaction, judged: for a dry run, which rolls it back."""
-        spill.clear(db, self._t)
-        self._planning.learn_groups(db)
-        draft = Draft(self._t, True, mirror.revision(db))
-        self._groups(db, draft, facts.every(db, "group"))
-        users = facts.every(db, "user")
-        for batch in batched(users):
-            self._claims(db, batch)
-        for batch in batched(users):
-            self._users(db, draft, batch)
-        self._finish(db, draft)
-        self._planning.judge(db, draft, self._window_start())
-        return draft
-
-    # ----------------------------------------------------------------------------------------------
+    # In one transaction each ----------------------------------------------------------------------
 
     async def _learn(self) -> None:
         if not self._planning.ready:

@@ -40,6 +40,11 @@ class Lifeline:
         asks = self._nests or nesting.any_known(db, self._t)
         self._ways = nesting.ways(db, self._t) if asks else None
 
+    @property
+    def watches(self) -> bool:
+        """Whether anybody could be cut off: groups stand in groups here."""
+        return self._ways is not None
+
     def needed(self, db: Connection, planned: Planned, now: Standing) -> str:
         """Who would lose which group; "" = nobody, or it ends nothing."""
         change, ways = planned.change, self._ways

@@ -672,10 +672,6 @@ class Reconcile:
         since = None if seen is None else self._clock.monotonic() - seen
         self._observe_write(planned.change.kind.value, outcome, since)
 
-    def draft_everything(self, db: Connection) -> Draft:
-        """Plan everything in the caller's transaction (for a dry run, which rolls it back)."""
-        return self._drafting.whole(db)
-
     async def _narrow(self, only: frozenset[int] | None) -> None:
         if only is not None:
             await self._store.write(lambda db: spill.keep_only(db, self.t, only))

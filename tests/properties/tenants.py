@@ -407,8 +407,7 @@ class World:
         copy.row_factory = sqlite3.Row
         self.db.backup(copy)
         twin = self.reconcile.twin(store_on(copy))
-        copy.execute("BEGIN")
-        twin.draft_everything(copy)
+        run(twin.rehearse())
         planned = copy.execute(
             "SELECT change, n, gn, akey FROM planned WHERE t = ? AND held IS NULL ORDER BY seq",
             (self.t,),
