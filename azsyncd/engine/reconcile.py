@@ -28,12 +28,11 @@ from azsyncd.engine.bell import Bell
 from azsyncd.engine.drafting import Drafting
 from azsyncd.engine.inventory import Inventory
 from azsyncd.engine.marking import ask_for_marks, refuse_second
-from azsyncd.engine.pending import settle_pending
 from azsyncd.engine.planning import Planning
 from azsyncd.engine.recording import Draft
 from azsyncd.engine.saved import Chosen
+from azsyncd.engine.settling import Settling
 from azsyncd.engine.steady import Steady
-from azsyncd.engine.unanswered import settle_unanswered
 from azsyncd.errors import TargetError, TargetRefused
 from azsyncd.model.accounts import Capabilities, fold
 from azsyncd.model.changes import Change, Withheld
@@ -126,6 +125,7 @@ class Reconcile:
             signed_in_as=signed_in_as,
         )
         self._drafting = Drafting(self.planning, store, self.window_start, self._claimed)
+        self._settling = Settling(target, t, store, self._clock, instance)
         self._store = store
         self._wall = clock
         self._instance = instance
@@ -311,9 +311,7 @@ class Reconcile:
         if self.state.state == "down" and self.capabilities is not None and not due:
             await self.target.ask()  # before all that is behind is planned once more
         await self.prepare(anew=due)  # a full sync reads everything afresh, abilities too
-        await settle_unanswered(self.target, self.t, self._store, self._clock, self._instance)
-        if self.policy.mode is not Mode.REPORT:
-            await settle_pending(self.target, self.t, self._store, self._clock, self._instance)
+        await self._settling.everything(creates=self.policy.mode is not Mode.REPORT)
         begun = 0
         if due:
             begun = await self._store.write(lambda db: targets.begin_full(db, self.t))
@@ -355,8 +353,7 @@ class Reconcile:
                 waiting.make_due_again(db, self.t, n, now)
 
         await self.prepare(anew=True)
-        await settle_unanswered(self.target, self.t, self._store, self._clock, self._instance)
-        await settle_pending(self.target, self.t, self._store, self._clock, self._instance)
+        await self._settling.everything(creates=True)
         # Whatever of the plan is not sent is owed by nothing but this, should we die.
         begun = await self._store.write(lambda db: targets.begin_full(db, self.t))
         await self.take_inventory(tell)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from azsyncd.engine.pending import settle_pending
+from azsyncd.engine.settling import Settling
 from azsyncd.errors import ChangeRejected, TargetUnavailable
 from azsyncd.model.accounts import Account
 from azsyncd.model.identities import USER_PROPERTIES, ObjectId, Seen
@@ -50,7 +50,7 @@ def number_of(db: Connection) -> int:
 async def settle(office: Office) -> str | None:
     """Settle, and the state of the link."""
     product = office.products["main"]
-    await settle_pending(product, 1, office.store, office.clock, INSTANCE)
+    await Settling(product, 1, office.store, office.clock, INSTANCE).everything(creates=True)
     row = await office.store.read(lambda db: db.execute("SELECT state FROM link").fetchone())
     return None if row is None else str(row["state"])
 
