@@ -12,12 +12,13 @@ from azsyncd.engine.doors import recipients
 from azsyncd.engine.planning import Planning
 from azsyncd.engine.reconcile import Reconcile
 from azsyncd.engine.running import Running
+from azsyncd.engine.scoping import unmatched
 from azsyncd.entra.permissions import examine
 from azsyncd.errors import AzsyncdError, TargetError
 from azsyncd.model.accounts import Capabilities, InvalidValue
 from azsyncd.operations import CheckLine, Progress, Tell
 from azsyncd.plan.expressions import ExpressionFailed, Unread
-from azsyncd.state import facts, marks
+from azsyncd.state import facts, marks, mirror
 from azsyncd.state.store import Connection
 
 _EXAMPLES = 5
@@ -43,6 +44,7 @@ async def check(running: Running, tell: Tell | None = None) -> list[CheckLine]:
     lines += await _other_instances(running)
     lines += _notifications(running)
     for name, reconcile in running.reconciles.items():
+        lines += await _scope(running, name, reconcile)
         lines += await _templates(running, name, reconcile, tell)
     lines += _told(running)
     return lines
@@ -205,6 +207,16 @@ def _notifications(running: Running) -> Iterator[CheckLine]:
     if not problems:
         kept = ", ".join(f"{k.resource} until {iso(k.expires_at)}" for k in running.keeper.kept())
         yield _line("notifications", "ok", kept or "subscriptions are made when the daemon runs")
+
+
+async def _scope(running: Running, name: str, reconcile: Reconcile) -> list[CheckLine]:
+    """Entries that name nothing; nothing is said before Entra was read once."""
+
+    def look(db: Connection) -> list[str]:
+        return unmatched(db, reconcile.policy.scope) if mirror.revision(db) else []
+
+    hint = "look for a slip of the pen; by name only security groups match, unless type: any"
+    return [_line(name, "warning", each, hint) for each in await running.store.read(look)]
 
 
 async def _templates(

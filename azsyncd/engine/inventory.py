@@ -19,7 +19,7 @@ from azsyncd.errors import ChangeRejected
 from azsyncd.model.accounts import Account, Capabilities, TargetGroup, fold
 from azsyncd.plan.matching import is_same
 from azsyncd.state import facts, links, nesting, targets, waiting
-from azsyncd.state.standing import account_number, owner_of_account
+from azsyncd.state.standing import account_gone, account_number, owner_of_account
 from azsyncd.state.store import Connection, Store
 from azsyncd.targets.base import Target
 
@@ -107,6 +107,7 @@ class Inventory:
         leaver's account is not looked for again. Returns whether absence from it counts."""
         unseen = await self._store.read(lambda db: links.unseen(db, self._t, self._number))
         left_out: list[Account] = []
+        gone: list[Account] = []
         for done, account in enumerate(unseen):
             self._step("looking for accounts", done, len(unseen))
             try:
@@ -115,12 +116,20 @@ class Inventory:
                 continue
             if found is not None and found.key == account.key:
                 left_out.append(found)
+            else:
+                gone.append(account)
             if len(left_out) == MOST_LEFT_OUT:
-                log.warning(
-                    "inventory.incomplete", target=self._target.name, left_out=MOST_LEFT_OUT
-                )
+                if self._capabilities.lists_all_accounts:
+                    name = self._target.name
+                    log.warning("inventory.incomplete", target=name, left_out=MOST_LEFT_OUT)
                 break
-        await self._store.write(partial(self._keep_accounts, accounts=tuple(left_out)))
+
+        def note(db: Connection) -> None:
+            self._keep_accounts(db, tuple(left_out))
+            for account in gone:  # asked for by id: that counts, also where a listing lies
+                account_gone(db, self._t, account.key)
+
+        await self._store.write(note)
         return len(left_out) < MOST_LEFT_OUT
 
     def _keep_accounts(self, db: Connection, accounts: tuple[Account, ...]) -> None:

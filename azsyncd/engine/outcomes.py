@@ -226,6 +226,8 @@ class Outcomes:
             waiting.refused(db, t, item.n, item.change, reason, error.message, error.hint, moment)
             if again and attempts(db, t, planned) <= 2:
                 waiting.make_due(db, t, item.n, moment)
+            if item.change.kind is Kind.DEACTIVATE and reason == Withheld.BLOCKED:
+                waiting.look_again(db, t, item.n, moment)  # she is stripped instead, at once
             gives_many = self._nests and item.change.kind in _GIVE_MANY and not uncertain
             if gives_many and attempts(db, t, planned) == (3 if again else 1):
                 # Whoever would have come into groups by this one is put into them one by one.

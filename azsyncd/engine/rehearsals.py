@@ -15,6 +15,7 @@ from azsyncd.engine.figures import budgets_of, planned_row, seat_rows, shrinking
 from azsyncd.engine.office import NotThere, Office, told
 from azsyncd.engine.reconcile import Reconcile
 from azsyncd.engine.running import Running
+from azsyncd.engine.scoping import unmatched
 from azsyncd.errors import AzsyncdError, CredentialRefused, SourceError, TargetError, TargetRefused
 from azsyncd.model.changes import Kind, Withheld
 from azsyncd.model.identities import ObjectId
@@ -253,7 +254,7 @@ def _target_plan(
             continue
         rows.append(waiting_row(db, name, row))
         count(row["change"], row["reason"])
-    warnings = _plan_warnings(db, t, name, rows)
+    warnings = unmatched(db, reconcile.policy.scope) + _plan_warnings(db, t, name, rows)
     hidden, why = questions.not_believed(db)
     if why:
         warnings.insert(0, why)

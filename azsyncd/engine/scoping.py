@@ -1,7 +1,8 @@
 """What the scope's entries mean at present, and what they meant before (rules 9, 11 and 12).
 
-An entry that matched once and matches nothing now never reads as "nobody"; an exclude by UPN holds
-on to the object that it first matched; a linked group is followed by its id while its entry stands.
+An entry that matches nothing never reads as "nobody", once there are accounts; an exclude by UPN
+holds on to the object that it first matched; a linked group is followed by its id while its entry
+stands.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ from copy import copy
 from azsyncd.model.accounts import fold
 from azsyncd.model.identities import Group, ObjectId
 from azsyncd.plan.expressions import ExpressionFailed, Unread
-from azsyncd.plan.policy import Entry, Policy
-from azsyncd.plan.scope import Entries, ScopeFacts
-from azsyncd.state import facts, scopes
+from azsyncd.plan.groups import is_own
+from azsyncd.plan.policy import Entry, Policy, Scope
+from azsyncd.plan.scope import Entries, ScopeFacts, excluding
+from azsyncd.state import facts, links, scopes
 from azsyncd.state.store import Connection
 
-DOUBT_HINT = "name the group in the file as it is called now, or give it back its name"
+DOUBT_HINT = "name the group in the file as it is called in Entra, or take the entry out"
 
 _MATCHED = 0
 """Remembered in the place of an object: the entry has matched something at some time."""
@@ -51,15 +53,15 @@ class Scoping:
         )
 
     def uncertain(self, db: Connection) -> str | None:
-        """Rule 11: an entry that matched once and matches nothing now, or one exact name that
-        several groups have now."""
+        """Rule 11: an entry that matches nothing, though it did once or there are accounts that
+        it could be about; or one exact name that several groups have now."""
         matched = facts.remembered(db, self._t, "members_of")
         for entry in self._entries.entries:
             now = self._members.get(entry.key, set())
-            if _MATCHED not in matched.get(entry.key, ()):
-                continue
-            if not now:
+            if not now and _MATCHED in matched.get(entry.key, ()):
                 return f"members_of ({entry.key}) matched a group once and matches none now"
+            if not now and links.any_settled(db, self._t):
+                return f"members_of ({entry.key}) matches no group"
             exact = entry.name is not None and not set(entry.name) & set("*?[")
             if exact and len(now) > 1:
                 return f"members_of ({entry.key}) is ambiguous: {len(now)} groups have that name"
@@ -135,3 +137,35 @@ class Scoping:
     def has_moved(self, db: Connection, n: int) -> bool:
         """Whether this group has left what it was linked to, and is not linked again."""
         return scopes.has_matched(db, self._t, "moved", "", n)
+
+
+def unmatched(db: Connection, scope: Scope) -> list[str]:
+    """Entries that name nothing in Entra, a line each: mostly a slip of the pen, which brings
+    nobody in, or keeps nobody out."""
+    left: list[tuple[str, Entry, Entries]] = [
+        (where, entry, Entries([entry]))
+        for where, entries in (
+            ("users.members_of", scope.users.members_of or ()),
+            ("groups.include", scope.groups.include),
+            ("groups.exclude", [excluding(entry) for entry in scope.groups.exclude]),
+        )
+        for entry in entries
+    ]
+    for n in facts.every(db, "group") if left else ():
+        group = facts.group_base(db, n)
+        if group is not None and not is_own(group.id):
+            left = [each for each in left if not _names(each[2], each[1], group)]
+    found = [f"scope.{where} ({entry.key}) matches no group in Entra" for where, entry, _ in left]
+    found += [
+        f"scope.users.exclude: nobody in Entra is called {name!r}, or has this id"
+        for name in scope.users.exclude
+        if scopes.user_called(db, fold(name)) is None
+    ]
+    return found
+
+
+def _names(entries: Entries, entry: Entry, group: Group) -> bool:
+    try:
+        return entries.matches(entry, group)
+    except (Unread, ExpressionFailed):
+        return True  # it may

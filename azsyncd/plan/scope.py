@@ -139,7 +139,7 @@ class GroupRule:
 
     def __init__(self, scope: GroupScope) -> None:
         self._include = Entries(scope.include)
-        self._exclude = Entries([_excluding(entry) for entry in scope.exclude])
+        self._exclude = Entries([excluding(entry) for entry in scope.exclude])
         self.properties = self._include.properties | self._exclude.properties
 
     def verdict(self, group: Group) -> GroupVerdict:
@@ -194,8 +194,9 @@ def _cached(entry: Entry) -> Matcher:
     return _matcher(entry)
 
 
-def _excluding(entry: Entry | str) -> Entry:
-    """Hands off is meant widely: of any type; plain text is an object id or a name."""
+def excluding(entry: Entry | str) -> Entry:
+    """An entry of `exclude`: hands off is meant widely: of any type; plain text is an object id
+    or a name."""
     if isinstance(entry, Entry):
         return entry.model_copy(update={"type": "any"})
     if re.fullmatch(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", entry):

@@ -223,10 +223,10 @@ def user_facts(
 
 
 def _refuses_to_deactivate(db: sqlite3.Connection, t: int, n: int) -> bool:
-    """Whether the product means it: once may be a bad moment, twice is no accident."""
+    """Whether the product refused it; a passing trouble of the server's is no refusal."""
     row = db.execute(
         "SELECT 1 FROM waiting WHERE t = ? AND n = ? AND change = 'deactivate' AND gn = 0"
-        " AND reason = 'blocked' AND attempts > 1",
+        " AND reason = 'blocked' AND attempts > 0",
         (t, n),
     ).fetchone()
     return row is not None

@@ -174,10 +174,10 @@ def missing(db: sqlite3.Connection, t: int, n: int) -> None:
 
 
 def unseen(db: sqlite3.Connection, t: int, inventory: int) -> list[Account]:
-    """The linked accounts that this inventory has not shown so far."""
+    """The linked accounts that this inventory has not shown so far, the longest unseen first."""
     rows = db.execute(
         "SELECT ac.body FROM link l JOIN account ac ON ac.a = l.a"
-        " WHERE l.t = ? AND ac.inventory < ? ORDER BY ac.a",
+        " WHERE l.t = ? AND ac.inventory < ? ORDER BY ac.inventory, ac.a",
         (t, inventory),
     )
     return [codec.account_from_dict(codec.load(row["body"])) for row in rows]

@@ -218,11 +218,16 @@ def make_due(db: sqlite3.Connection, t: int, n: int, now: float) -> None:
     """Look at an object again as soon as possible."""
     updated = db.execute("UPDATE waiting SET retry_at = ? WHERE t = ? AND n = ?", (now, t, n))
     if not updated.rowcount:
-        db.execute(
-            "INSERT OR REPLACE INTO waiting (t, n, change, reason, detail, retry_at, since)"
-            " VALUES (?, ?, '', 'backing_off', ?, ?, ?)",
-            (t, n, "to be looked at again", now, now),
-        )
+        look_again(db, t, n, now)
+
+
+def look_again(db: sqlite3.Connection, t: int, n: int, now: float) -> None:
+    """Look at an object as soon as possible; what was refused of it waits for its own time."""
+    db.execute(
+        "INSERT OR REPLACE INTO waiting (t, n, change, reason, detail, retry_at, since)"
+        " VALUES (?, ?, '', 'backing_off', ?, ?, ?)",
+        (t, n, "to be looked at again", now, now),
+    )
 
 
 def make_due_again(db: sqlite3.Connection, t: int, n: int, now: float) -> None:

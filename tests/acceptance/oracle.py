@@ -147,7 +147,7 @@ class Oracle:
         self.admin_members: dict[str, set[str]] = {}
         self._left_at: dict[str, float] = {}  # since when somebody is away, down or not
         self._moved: set[str] = set()  # groups that were made or taken over today
-        self._names: dict[str, str] = {}  # what each group is called in Entra
+        self._called: dict[str, str] = {}  # what each group is called in Entra
         self._formerly: dict[str, str] = {}  # … and was, before its last change
         self._now, self._full = 0.0, False
         self._well: set[str] = set()  # who is in scope, with legal values
@@ -176,9 +176,9 @@ class Oracle:
                 self._left_at.setdefault(who, now)
         for g, group in truth.groups.items():
             name = str(group.properties["displayName"])
-            if self._names.get(g, name) != name:
-                self._formerly[g] = self._names[g]
-            self._names[g] = name
+            if self._called.get(g, name) != name:
+                self._formerly[g] = self._called[g]
+            self._called[g] = name
 
     def look(self, truth: Truth, now: float, *, full: bool) -> list[str]:
         """Every difference between what is there and what should be. `full`: a full sync was

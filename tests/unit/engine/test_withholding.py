@@ -11,7 +11,7 @@ import pytest
 from azsyncd.cli.sync import sync_lines
 from azsyncd.model.accounts import Account
 from azsyncd.model.identities import MemberKind, MemberSeen, ObjectId, Seen
-from azsyncd.plan.policy import Mode, Policy
+from azsyncd.plan.policy import Entry, Mode, Policy, UserScope
 from azsyncd.state import questions
 
 from .office import EVERYBODY, Office, opened
@@ -48,7 +48,7 @@ async def test_rule_40_what_a_pause_keeps_is_shown_as_paused(office: Office) -> 
     await office.operations.resume(by="jo")
     (plan,) = (await office.operations.plan())["targets"]
     assert (plan["changes"], plan["withheld"]) == ({"create": 2}, {})
-    assert "warnings" not in plan
+    assert not any("paused" in warning for warning in plan["warnings"])
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ async def test_rule_26_a_plan_says_that_it_waits_for_consent(
     await office.crawl(user(1), user(2))
     (plan,) = (await office.operations.plan())["targets"]
     if how is None:
-        assert "warnings" not in plan
+        assert not any("first contact" in warning for warning in plan["warnings"])
         return
     assert plan["changes"] == {"adopt": 1, "create": 1}
     assert how in plan["warnings"][0]
@@ -135,3 +135,31 @@ def group(name: str, *members: int) -> Seen:
     properties = {"displayName": name, "securityEnabled": True, "groupTypes": []}
     seen = tuple(MemberSeen(ObjectId(f"u{n}"), MemberKind.USER) for n in members)
     return Seen(ObjectId("g1"), properties, members=seen)
+
+
+async def test_rule_11_a_slip_of_the_pen_in_the_scope_never_reads_as_nobody(
+    office: Office,
+) -> None:
+    """Neither at first, when it is only said, nor when a changed file has it."""
+
+    def people(name: str) -> Policy:
+        users = UserScope(members_of=(Entry(name=name),), exclude=("nobody@x.org",))
+        return Policy(scope=EVERYBODY.model_copy(update={"users": users}))
+
+    product = await office.open("jira", people("atl-tema"))
+    await office.crawl(user(1), user(2), group("atl-team", 1, 2))
+    await office.turn("jira")
+    (plan,) = (await office.operations.plan())["targets"]
+    assert plan["warnings"] == [
+        "scope.users.members_of (name: atl-tema) matches no group in Entra",
+        "scope.users.exclude: nobody in Entra is called 'nobody@x.org', or has this id",
+    ]
+    await office.open("jira", people("atl-team"))
+    await office.turn("jira", full=True)
+    assert product.members_of("atl-team") == {"u1@x.org", "u2@x.org"}
+    await office.open("jira", people("atl-tema"))
+    report = await office.turn("jira", full=True)
+    assert report.done == {}
+    assert all(account.active for account in product.held.values())
+    (told,) = (await office.operations.sync(by="jo"))["targets"]
+    assert "members_of (name: atl-tema) matches no group" in told["error"]
