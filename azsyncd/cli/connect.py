@@ -62,12 +62,20 @@ def ask_daemon(config: Path, operation: str, **arguments: Any) -> Any:
     given = {key: value for key, value in arguments.items() if value is not None}
     with _daemon(config) as connection:
         if connection is None:
+            _must_be_readable(config)
             raise AzsyncdError(
                 f"no daemon answers at {socket_of(config)}",
                 "start it with `systemctl start azsyncd` or `azsyncd run`; if the file moves"
                 " admin.socket, `systemctl kill -s HUP azsyncd` brings it into force",
             )
         return _asked(connection, operation, given, None)
+
+
+def _must_be_readable(config: Path) -> None:
+    """Where the file is at fault nobody can say which daemon was meant; raises ConfigError."""
+    from azsyncd.config import load
+
+    load(config)
 
 
 def is_running(config: Path) -> bool:

@@ -181,14 +181,16 @@ class Apply:
     def _together(self, rest: Batch) -> int:
         if rest[0][0].change.kind not in MEMBERSHIPS:
             return 1
-        return min(len(rest), max(1, self._capabilities.members_per_call))
+        adds = rest[0][0].change.kind is Kind.ADD_MEMBER
+        able = self._capabilities
+        return min(len(rest), max(1, able.members_per_call if adds else able.removals_per_call))
 
     # One change -----------------------------------------------------------------------------------
 
     async def _one(self, planned: Planned, now: Standing) -> None:
         kind = planned.change.kind
-        if kind is Kind.CREATE and self._outcomes.no_seats:
-            await self._outcomes.without_seat(planned)
+        if (known := self._outcomes.condition(kind)) is not None:
+            await self._outcomes.conditioned(planned, *known)
             return
         if kind in _NEEDS_ACCOUNT and now.account is None:
             await self._outcomes.not_yet(planned, now)
@@ -200,7 +202,7 @@ class Apply:
             await self._outcomes.needed(planned, why)
             return
         if not await self._room.take(planned, now):
-            await self._outcomes.without_seat(planned)
+            await self._outcomes.conditioned(planned, Withheld.LICENCE, *self._room.why)
             return
         began = self._clock.monotonic()
         spent_at = await self._spend([planned])
@@ -268,7 +270,7 @@ class Apply:
             elif why := await self._needed(planned, now):
                 await self._outcomes.needed(planned, why)
             elif not await self._room.take(planned, now):
-                await self._outcomes.without_seat(planned)
+                await self._outcomes.conditioned(planned, Withheld.LICENCE, *self._room.why)
             else:
                 ready.append((planned, now))
         if not ready:

@@ -18,10 +18,12 @@ from azsyncd.errors import AzsyncdError, TargetError
 from azsyncd.model.accounts import Capabilities, InvalidValue
 from azsyncd.operations import CheckLine, Progress, Tell
 from azsyncd.plan.expressions import ExpressionFailed, Unread
-from azsyncd.state import facts, marks, mirror
+from azsyncd.state import facts, marks, mirror, questions
 from azsyncd.state.store import Connection
 
 _EXAMPLES = 5
+_FEWEST, _MOST_OF = 5, 0.9
+"""From so many accounts on, and from such a share, two products may have one directory."""
 _BATCH = 500
 
 
@@ -40,7 +42,7 @@ async def check(running: Running, tell: Tell | None = None) -> list[CheckLine]:
         _step(tell, "Asking the products", done, total)
         lines += await _target(name, reconcile)
     _step(tell, "Asking the products", total, total)
-    lines += _same_accounts(running)
+    lines += await _same_accounts(running)
     lines += await _other_instances(running)
     lines += _notifications(running)
     for name, reconcile in running.reconciles.items():
@@ -162,18 +164,28 @@ def _who(reconcile: Reconcile, capabilities: Capabilities) -> str:
     return f"{reconcile.target.type}{version}{account}{listing}"
 
 
-def _same_accounts(running: Running) -> Iterator[CheckLine]:
-    """Jira on Crowd: two targets with the same accounts (rule 25)."""
-    crowds = [n for n, r in running.reconciles.items() if r.target.type == "crowd"]
+async def _same_accounts(running: Running) -> list[CheckLine]:
+    """Jira on Crowd: two targets with the same accounts (rule 25). Some products show in which
+    directory an account stands; of others it is told by the accounts that were not made by us."""
+    hint = "if they come from there, sync one of the two: both would write the same accounts"
+    crowds = {n: r for n, r in running.reconciles.items() if r.target.type == "crowd"}
+    lines = []
     for name, reconcile in running.reconciles.items():
         if name in crowds or reconcile.capabilities is None:
             continue
         kinds = {each.kind.casefold() for each in reconcile.capabilities.directories}
         if crowds and any("crowd" in kind for kind in kinds):
-            yield _line(
-                name, "warning", f"its accounts seem to come from Crowd ({', '.join(crowds)})",
-                "sync one of the two, or the two will write the same accounts",
-            )  # fmt: skip
+            told = f"its accounts seem to come from Crowd ({', '.join(crowds)})"
+            lines.append(_line(name, "warning", told, hint))
+            continue
+        for crowd, other in crowds.items():
+            same, total = await running.store.read(
+                lambda db, t=reconcile.t, c=other.t: questions.same_accounts(db, t, c)  # type: ignore[misc]
+            )
+            if total >= _FEWEST and same >= _MOST_OF * total:
+                told = f"{same} of {total} accounts that azsyncd did not make stand in {crowd} too"
+                lines.append(_line(name, "warning", told, hint))
+    return lines
 
 
 async def _other_instances(running: Running) -> list[CheckLine]:

@@ -63,7 +63,7 @@ class Inventory:
         """Read everything; raises TargetError."""
         self._number = await self._store.write(lambda db: targets.begin_inventory(db, self._t))
         count = await self._accounts()
-        complete = self._capabilities.lists_all_accounts and await self._confirm_absent()
+        complete = await self._confirm_absent() and self._capabilities.lists_all_accounts
         await self._groups()
         await self._confirm_groups()
         self._planning.forget()

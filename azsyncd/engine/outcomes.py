@@ -107,13 +107,12 @@ class Outcomes:
         self._current = current
         self._observe = observe
         self._nests = nests
-        self._no_seats_until = float("-inf")
+        self._condition: dict[Kind, tuple[Withheld, str, str]] = {}
         self._broken: set[int] = set()  # objects whose writes answered 5xx, in a row
 
-    @property
-    def no_seats(self) -> bool:
-        """Whether the product said a while ago that no seat is free."""
-        return self._clock.monotonic() < self._no_seats_until
+    def condition(self, kind: Kind) -> tuple[Withheld, str, str] | None:
+        """What the product has said in this run, and would say again: (reason, detail, hint)."""
+        return self._condition.get(kind)
 
     async def done(self, batch: Batch, record: Record, began: float) -> None:
         """The product did it."""
@@ -235,8 +234,8 @@ class Outcomes:
             journal.write(db, self._entry(db, planned, now, "rejected", error.message, seconds))
 
         await self._ledger.commit(commit)
-        if reason == Withheld.LICENCE and item.change.kind is Kind.CREATE:
-            self._no_seats_until = self._clock.monotonic() + waiting.CONDITION_SECONDS
+        if reason in waiting.CONDITIONS and item.change.kind in CREATES:
+            self._condition[item.change.kind] = (Withheld(reason), error.message, error.hint)
         if not again:
             failed = (item.change, now.name, str(reason), error.message, error.hint)
             self.tally.failed.append(failed)
@@ -324,7 +323,7 @@ class Outcomes:
                 owes_another_try(db, t, item.n) or spill.is_held(db, t, item.n)
             ):
                 return
-            waiting.not_yet(db, t, item.n, item.change, detail, moment)
+            waiting.untried(db, t, item.n, item.change, Withheld.BACKING_OFF, detail, "", moment)
 
         await self._ledger.commit(record)
 
@@ -339,22 +338,14 @@ class Outcomes:
 
         await self._ledger.commit(record)
 
-    async def without_seat(self, planned: Planned) -> None:
-        """No seats is a condition of the target: nobody else is tried for a while (rule 30)."""
+    async def conditioned(self, planned: Planned, reason: Withheld, detail: str, hint: str) -> None:
+        """No seats, or a directory that takes nothing, is a condition of the target: nobody else
+        is tried for a while (rule 30)."""
         item, t, moment = planned.item, self._t, self._clock.now()
 
         def commit(db: Connection) -> None:
             spill.done(db, planned.seq)
-            waiting.refused(
-                db,
-                t,
-                item.n,
-                item.change,
-                Withheld.LICENCE,
-                "no licence seat was free",
-                "free seats, or buy some; waiting users go in by themselves",
-                moment,
-            )
+            waiting.untried(db, t, item.n, item.change, reason, detail, hint, moment)
 
         await self._ledger.commit(commit)
 

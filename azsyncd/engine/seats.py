@@ -36,6 +36,8 @@ class Room:
         self._taken: dict[str, int] = {}
         self._seated: set[int] = set()  # whom the product gave a licence by itself
         self._said = False
+        self.why = ("", "")
+        """Why the last one could not be had, and what a person can do."""
 
     async def take(self, planned: Planned, now: Standing) -> bool:
         """Take a seat if this write needs one; False = none may be taken. Raises TargetError."""
@@ -73,13 +75,18 @@ class Room:
         if (seats.remaining or 0) - taken > self._keep_free:
             self._taken[seats.application] = taken + 1
             return True
+        left = (seats.remaining or 0) - taken
+        self.why = (
+            f"{seats.application}: {left} seats are free, and seats.keep_free is {self._keep_free}",
+            "free seats, buy some, or lower keep_free; whoever waits goes in by itself",
+        )
         if not self._said:
             self._said = True
             log.warning(
                 "seats.exhausted",
                 target=self._target.name,
                 application=seats.application,
-                remaining=(seats.remaining or 0) - taken,
+                remaining=left,
                 keep_free=self._keep_free,
             )
         return False

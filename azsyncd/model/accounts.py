@@ -96,7 +96,8 @@ class Capabilities:
     has_marks: bool = False
     lists_marks: bool = True  # False: a mark is a question of its own
     nests_groups: bool = False
-    members_per_call: int = 1
+    members_per_call: int = 1  # so many are added at once
+    removals_per_call: int = 1  # and taken out
     admin_groups: frozenset[str] = frozenset()  # names, casefolded: protected (rule 24)
     admin_endings: tuple[str, ...] = ("administrators",)  # so do such names end, standing or not
     licence_groups: frozenset[str] = frozenset()

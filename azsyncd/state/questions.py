@@ -102,6 +102,19 @@ def unexplained(db: sqlite3.Connection, t: int, ours: Iterable[str]) -> int:
     return int(total - own)
 
 
+def same_accounts(db: sqlite3.Connection, t: int, other: int) -> tuple[int, int]:
+    """Of the accounts of a target that we did not make there: how many stand in another target
+    under the same name and address, and how many there are."""
+    row = db.execute(
+        "SELECT count(*) AS total, coalesce(sum(EXISTS (SELECT 1 FROM account c"
+        "  WHERE c.t = :other AND c.name = ac.name AND c.mail IS ac.mail)), 0) AS same"
+        " FROM account ac LEFT JOIN link l ON l.a = ac.a"
+        " WHERE ac.t = :t AND coalesce(l.origin, '') != 'created'",
+        {"t": t, "other": other},
+    ).fetchone()
+    return int(row["same"]), int(row["total"])
+
+
 def behind(db: sqlite3.Connection, revision: int) -> int:
     """How many objects have changed since a revision."""
     row = db.execute("SELECT count(*) FROM object WHERE touched > ?", (revision,)).fetchone()

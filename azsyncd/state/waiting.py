@@ -177,22 +177,33 @@ def refused(
     return retry_at
 
 
-def not_yet(
-    db: sqlite3.Connection, t: int, n: int, change: Change, detail: str, now: float
+def untried(
+    db: sqlite3.Connection,
+    t: int,
+    n: int,
+    change: Change,
+    reason: str,
+    detail: str,
+    hint: str,
+    now: float,
 ) -> None:
-    """What a change needs does not stand yet. It was not tried, and is woken when that stands;
-    it is looked at now and then all the same."""
+    """A change was not sent: something that it needs is not there, or a condition of the target
+    is known. It has not failed. Whoever waits for an account or a group is woken when that stands,
+    and is looked at now and then all the same."""
+    seconds = CONDITION_SECONDS if reason in CONDITIONS else NOT_YET_SECONDS
     db.execute(
-        "INSERT OR REPLACE INTO waiting VALUES (?, ?, ?, ?, ?, 'backing_off', ?, '', ?, 0, ?, ?)",
+        "INSERT OR REPLACE INTO waiting VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?)",
         (
             t,
             n,
             change.kind,
             _group_number(db, change.group_id),
             change.akey,
+            reason,
             detail,
+            hint,
             codec.change_text(change),
-            now + NOT_YET_SECONDS,
+            now + seconds,
             now,
         ),
     )

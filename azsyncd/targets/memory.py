@@ -18,7 +18,12 @@ Faults = Callable[[str, str], Awaitable[None]]
 """`await faults("before" or "after", method)`; what it raises is what the caller gets."""
 
 ABLE = Capabilities(
-    version="1", has_attributes=True, has_marks=True, nests_groups=True, members_per_call=100
+    version="1",
+    has_attributes=True,
+    has_marks=True,
+    nests_groups=True,
+    members_per_call=100,
+    removals_per_call=100,
 )
 
 

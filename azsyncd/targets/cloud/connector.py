@@ -49,6 +49,7 @@ class Cloud(Writing, Flat):
             has_marks=True,
             unique_emails=True,
             members_per_call=MEMBERS,
+            removals_per_call=MEMBERS,
             admin_groups=wire.ADMIN_GROUPS.union(self._administrators or ()),
             admin_endings=ADMINISTRATORS,
             directories=(

@@ -6,6 +6,8 @@ written here counts until the index has caught up.
 
 from __future__ import annotations
 
+import asyncio
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -51,6 +53,8 @@ class Reading:
         self._product_access = product_access
         self._unkept = tuple(attributes)  # it has no place for any
         self._licensed: frozenset[str] = frozenset()
+        self._on_group: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        """One write at a time on each group."""
         self._lists: bool | None = None
         self._shows_active: bool | None = None
         self._mails: dict[str, str] = {}  # by key: shown by the index, or written by us

@@ -250,7 +250,8 @@ class Writing(Reading):
         """One membership; 204 whether it was so or not, hence it may be repeated."""
         path = f"/user/{quote(account.username, safe='')}/group/{self._in_path(group)}"
         try:
-            answer = await self._write(method, path, repeatable=True)
+            async with self._on_group[fold(group.name)]:  # whoever is made leaves groups by herself
+                answer = await self._write(method, path, repeatable=True)
         except ChangeRejected as error:
             return error
         if answer.status < 400:

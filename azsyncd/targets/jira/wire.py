@@ -104,7 +104,14 @@ def fields(answer: Response) -> frozenset[str]:
         return frozenset()
 
 
-_READ_ONLY = ("read only", "read-only", "readonly", "external user management", "schreibgeschützt")
+_READ_ONLY = (
+    "read only",
+    "read-only",
+    "read.only",  # the key of a text that is not translated
+    "readonly",
+    "external user management",
+    "schreibgeschützt",
+)
 
 
 def sounds_read_only(words: str) -> bool:

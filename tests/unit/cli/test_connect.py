@@ -20,7 +20,7 @@ import pytest
 
 from azsyncd.cli import connect
 from azsyncd.cli.connect import DEFAULT_SOCKET, ask, ask_daemon, is_running, socket_of
-from azsyncd.errors import AzsyncdError, StateError
+from azsyncd.errors import AzsyncdError, ConfigError, StateError
 
 from .conftest import Azsyncd, Daemon
 
@@ -343,3 +343,11 @@ def test_a_command_that_works_itself_ends_in_order(
     process.send_signal(number)
     out, err = process.communicate(timeout=20)
     assert (process.returncode, out, err) == (code, b"closed\n", b"")
+
+
+def test_a_reload_of_a_file_that_is_none_names_its_problem(tmp_path: Path) -> None:
+    """Where its daemon listens stands in it: that it cannot be found is the lesser problem."""
+    file = tmp_path / "config.yaml"
+    file.write_text("admin: [\n")
+    with pytest.raises(ConfigError):
+        ask_daemon(file, "reload")

@@ -1,0 +1,175 @@
+"""What a product refuses once and for all: whose it is, how often it is asked, and what is said."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from azsyncd.errors import ChangeRejected, TargetUnavailable
+from azsyncd.model.accounts import Account, Capabilities, Seats
+from azsyncd.model.identities import MemberKind, MemberSeen, ObjectId, Seen
+from azsyncd.plan.policy import AccountRules, Policy, SeatRules
+from azsyncd.state import journal, questions, waiting
+from azsyncd.targets.memory import ABLE, Memory
+
+from .office import EVERYBODY, Office, opened
+
+PLAIN = Capabilities(version="1")
+
+
+def user(number: int, **more: object) -> Seen:
+    upn = f"u{number}@x.org"
+    shown = {"userPrincipalName": upn, "displayName": upn, "mail": upn, "accountEnabled": True}
+    return Seen(ObjectId(f"u{number}"), {**shown, **more})
+
+
+def group(number: int, *members: int, without: tuple[int, ...] = ()) -> Seen:
+    shown = {"displayName": f"atl-{number}", "securityEnabled": True, "groupTypes": []}
+    seen = [MemberSeen(ObjectId(f"u{n}"), MemberKind.USER) for n in members]
+    seen += [MemberSeen(ObjectId(f"u{n}"), MemberKind.USER, removed=True) for n in without]
+    return Seen(ObjectId(f"g{number}"), shown, members=tuple(seen))
+
+
+@pytest.fixture
+async def office(tmp_path: Path) -> AsyncIterator[Office]:
+    with capture_logs():
+        async with opened(tmp_path) as office:
+            yield office
+
+
+async def test_rule_32_whom_the_product_refuses_to_deactivate_is_stripped_at_once(
+    office: Office,
+) -> None:
+    product = await office.open("jira")
+    await office.crawl(user(1), group(1, 1))
+    await office.turn("jira")
+    no = ChangeRejected("she leads a project", "give it to another", target="jira", status=400)
+    product.blocked = {"u1@x.org": no}
+
+    async def members_may_go(when: str, method: str) -> None:
+        if when == "before":
+            product.blocked = {} if method == "remove_members" else {"u1@x.org": no}
+
+    product.faults = members_may_go
+    await office.crawl(user(1, accountEnabled=False), whole=False)
+    await office.turn("jira")
+    await office.turn("jira")  # she is due: no minute passes
+    assert product.members_of("atl-1") == set()
+    asked = [call for call in product.calls if call[0] == "set_active"]
+    assert len(asked) == 1  # and the refused change waits for its own time
+
+
+@pytest.mark.parametrize("lists_all", [True, False])
+async def test_rule_19_an_account_that_was_deleted_by_hand_is_missed(
+    office: Office, lists_all: bool
+) -> None:
+    """Also where the product does not list everybody: whoever is linked is asked for by id."""
+    office.products["jira"] = Memory(
+        "jira", capabilities=replace(ABLE, lists_all_accounts=lists_all)
+    )
+    product = await office.open("jira")
+    await office.crawl(user(1), user(2), group(1))
+    await office.turn("jira")
+    lost = product.account("u1@x.org")
+    assert lost is not None
+    del product.held[str(lost.key)]
+    await office.turn("jira", full=True)
+    again = product.account("u1@x.org")
+    assert again is not None and again.key != lost.key
+
+
+async def test_rule_30_a_directory_that_takes_no_group_is_asked_once(office: Office) -> None:
+    product = await office.open("jira")
+    calls = 0
+
+    async def read_only(when: str, method: str) -> None:
+        nonlocal calls
+        if when == "before" and method == "create_group":
+            calls += 1
+            raise ChangeRejected("read-only", reason="read_only", target="jira", status=400)
+
+    product.faults = read_only
+    await office.crawl(user(1), *(group(n, 1) for n in range(5)))
+    await office.turn("jira")
+    assert calls == 1
+    found = await office.store.read(lambda db: questions.withheld(db, 1))
+    assert found == {"read_only": 5, "backing_off": 5}
+    waits = await office.store.read(lambda db: waiting.failing(db, 1))
+    assert waits == 1  # one was refused; nobody else was tried
+    product.faults = lambda when, method: _nothing()
+    office.clock.advance(901.0)
+    await office.turn("jira")
+    await office.turn("jira")
+    assert all(product.members_of(f"atl-{n}") == {"u1@x.org"} for n in range(5))
+
+
+async def _nothing() -> None:
+    """No fault."""
+
+
+async def test_seats_that_are_kept_free_are_said_to_be_so(office: Office) -> None:
+    """Nothing was refused by the product: nobody has failed."""
+
+    class Licensed(Memory):
+        async def seats(self) -> tuple[Seats, ...]:
+            return (Seats("jira-software", 10, 2),)
+
+    office.products["jira"] = Licensed("jira")
+    rules = AccountRules(product_access="default")
+    policy = Policy(scope=EVERYBODY, accounts=rules, seats=SeatRules(keep_free=2))
+    product = await office.open("jira", policy)
+    await office.crawl(user(1), user(2))
+    told = await office.operations.sync(by="jo")
+    assert not product.held
+    assert told["targets"][0]["failed"] == []
+    assert told["targets"][0]["withheld"] == {"licence": 2}
+    waits = await office.store.read(lambda db: waiting.listed(db, 1))
+    assert waits[0]["detail"] == "jira-software: 2 seats are free, and seats.keep_free is 2"
+
+
+async def test_i12_where_members_leave_one_by_one_a_lost_answer_is_about_one(
+    office: Office,
+) -> None:
+    able = replace(ABLE, members_per_call=100, removals_per_call=1)
+    product = office.products["jira"] = Memory("jira", capabilities=able)
+    await office.open("jira")
+    await office.crawl(*(user(n) for n in range(4)), group(1, *range(4)))
+    await office.turn("jira")
+    calls = 0
+
+    async def lose(when: str, method: str) -> None:
+        nonlocal calls
+        if method == "remove_members" and when == "after":
+            calls += 1
+            if calls == 2:
+                raise TargetUnavailable("reset")
+
+    product.faults = lose
+    await office.crawl(group(1, without=(0, 1, 2)), whole=False)
+    with pytest.raises(TargetUnavailable):
+        await office.turn("jira")
+    await office.turn("jira")
+    assert product.members_of("atl-1") == {"u3@x.org"}
+    rows = await office.store.read(journal.read)
+    said = [row["outcome"] for row in rows if row["change"] == "remove_member"]
+    assert sorted(said) == ["done", "done", "done", "unknown"]
+
+
+async def test_rule_25_two_products_with_the_same_foreign_accounts_are_noticed(
+    office: Office,
+) -> None:
+    jira, crowd = await office.open("jira"), await office.open("crowd")
+    for number in range(6):
+        name = f"old{number}"
+        for product in (jira, crowd):
+            product.put(Account(username=name, email=f"{name}@x.org"))
+    jira.put(Account(username="jira-admin", email="a@x.org"))
+    await office.crawl(user(1), group(1, 1))
+    for name in ("jira", "crowd"):
+        await office.turn(name)
+    same = await office.store.read(lambda db: questions.same_accounts(db, 1, 2))
+    assert same == (6, 7)  # not whom we have made in both
