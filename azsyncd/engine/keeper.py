@@ -136,10 +136,34 @@ class Keeper:
             self._ring(kept.resource)
         self._wake.set()
 
-    async def renew_all(self) -> None:
-        """Renew now what was not renewed in the last ten minutes."""
-        self._wanted |= {kept.id for kept in self.kept()}
+    async def look(self) -> tuple[Kept, ...]:
+        """Those that Graph has now; what it has lost is made anew by `run`. Raises SourceError."""
+        async with self._lock:
+            await self._load()
+            await self._look()
         self._wake.set()
+        return self.kept()
+
+    async def renew_all(self) -> tuple[Kept, ...]:
+        """Renew now what was not renewed in the last ten minutes, and make anew what Graph has
+        lost. Raises SourceError."""
+        async with self._lock:
+            await self._load()
+            await self._look()
+            self._wanted |= {kept.id for kept in self.kept()}
+            for resource in FEEDS:
+                self._retry_at.pop(resource, None)
+                await self._keep(resource)
+            for error in self._problems.values():
+                raise error
+        return self.kept()
+
+    async def _look(self) -> None:
+        self._compare_at = -math.inf
+        self._retry_at.pop("list", None)
+        await self._compare()
+        if "list" in self._problems:
+            raise self._problems["list"]
 
     async def delete_all(self) -> None:
         """Delete ours at Graph, and forget them."""

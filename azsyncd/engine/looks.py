@@ -136,16 +136,15 @@ class Looks(Office):
                 "set notifications.mode: webhook and public_url for changes within seconds",
             )
         if action == "renew":
-            await keeper.renew_all()
+            kept = await keeper.renew_all()
         elif action == "delete":
             await keeper.delete_all()
-        elif action != "list":
+            kept = ()
+        elif action == "list":
+            kept = await keeper.look()
+        else:
             raise NotThere(f"{action!r} is none of list, renew, delete")
-        await keeper.load()
-        return [
-            {"resource": k.resource, "id": k.id, "expires_at": iso(k.expires_at)}
-            for k in keeper.kept()
-        ]
+        return [{"resource": k.resource, "id": k.id, "expires_at": iso(k.expires_at)} for k in kept]
 
 
 def _account_row(target: str, row: Any, instance: str) -> dict[str, Any]:

@@ -264,3 +264,28 @@ async def test_all_can_be_deleted(rig: Rig) -> None:
     await rig.keeper.delete_all()
     assert not rig.graph.listed
     assert not rig.book.kept
+
+
+async def test_what_is_shown_is_what_graph_has(rig: Rig) -> None:
+    await rig.start()
+    assert [kept.id for kept in await rig.keeper.look()] == ["s1", "s2"]
+    rig.graph.listed.clear()
+    assert await rig.keeper.look() == ()
+    await rig.turns()
+    assert [kept.id for kept in await rig.keeper.look()] == ["s3", "s4"]  # made anew meanwhile
+    rig.graph.fail["list"] = [SourceUnavailable("HTTP 503")]
+    with pytest.raises(SourceUnavailable):
+        await rig.keeper.look()
+
+
+async def test_a_renewal_that_is_asked_for_makes_the_lost_ones_anew(rig: Rig) -> None:
+    await rig.start()
+    await rig.after(DAY / 24)
+    del rig.graph.listed["s2"]
+    rig.graph.calls.clear()
+    assert [kept.id for kept in await rig.keeper.renew_all()] == ["s1", "s3"]
+    assert (rig.graph.of("renew"), rig.graph.of("create")) == (["s1"], ["groups"])
+    rig.graph.fail["renew"] = [SourceUnavailable("HTTP 503")]
+    await rig.after(DAY / 24)
+    with pytest.raises(SourceUnavailable):
+        await rig.keeper.renew_all()
