@@ -306,26 +306,10 @@ class Days:
         if crash:
             world.loop.crash_in(self.random.randint(1, 3000))
         while self._at < until:
-            try:
-                world.loop.run_until_complete(self._alive(until - self._at))
-            except RuntimeError as error:
-                if "stopped before" not in str(error):
-                    raise
-                world.note("crash")
+            if world.live(until - self._at):
                 self.log.append("crash")
-                world.bury()
+            world.must_be_alive()
         world.loop.crash_in(None)
-        for task in world.tasks:
-            if task.done():
-                task.result()
-                raise AssertionError(f"{task.get_name()} has ended")
-
-    async def _alive(self, seconds: float) -> None:
-        world = self.world
-        if not world.tasks:
-            await world.start()
-            world.run_loops()
-        await world.clock.sleep(seconds)
 
     def _approve(self) -> None:
         """A person looks at what is held, and agrees."""

@@ -187,20 +187,8 @@ class Accident:
     # Lives ----------------------------------------------------------------------------------------
 
     def _live(self, seconds: float) -> None:
-        world = self.world
-
-        async def alive() -> None:
-            if not world.tasks:
-                await world.start()
-                world.run_loops()
-            world.pull.ring("notification")
-            await world.clock.sleep(seconds)
-
-        world.loop.run_until_complete(alive())
-        for task in world.tasks:
-            if task.done():
-                task.result()
-                raise AssertionError(f"{task.get_name()} has ended")
+        self.world.live(seconds, ring=True)
+        self.world.must_be_alive()
 
     def _restart_perhaps(self) -> None:
         if self.random.random() < 0.5:

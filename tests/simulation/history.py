@@ -88,24 +88,8 @@ class History:
         world = self.world
         if world.faulty and self.random.random() < 0.25:
             world.loop.crash_in(self.random.randint(1, 400))
-        try:
-            world.loop.run_until_complete(self._alive(seconds))
-        except RuntimeError as error:
-            if "stopped before" not in str(error):
-                raise
-            world.note("crash")
-            world.bury()
-        for task in world.tasks:
-            if task.done():
-                task.result()
-                raise AssertionError(f"{task.get_name()} has ended")
-
-    async def _alive(self, seconds: float) -> None:
-        world = self.world
-        if not world.tasks:
-            await world.start()
-            world.run_loops()
-        await world.clock.sleep(seconds)
+        world.live(seconds)
+        world.must_be_alive()
 
     # What happens ---------------------------------------------------------------------------------
 

@@ -29,20 +29,10 @@ def world(tmp_path: Path) -> Iterator[World]:
         world.tenant.add_group("staff", members=people)
         world.tenant.add_group("atl-all", members=people)
         world.watch.entra_changed()
-        live(world)
+        world.live()
         assert differences(world) == []
         yield world
         world.close()
-
-
-def live(world: World, seconds: float = 100.0) -> None:
-    async def alive() -> None:
-        if not world.tasks:
-            await world.start()
-            world.run_loops()
-        await world.clock.sleep(seconds)
-
-    world.loop.run_until_complete(alive())
 
 
 def read(world: World, work: Any) -> Any:
@@ -68,11 +58,11 @@ def test_rule_07_removals_wait_additions_go_on_and_a_person_lets_it_through(worl
     gone = {world.tenant.user(f"u{n}@fabrikam.example").id for n in range(4)}
     lack(world, gone)
     world.pull.owe_crawl("full")
-    live(world)
+    world.live()
     staff = world.tenant.group("staff").id
     world.tenant.add_member(staff, world.tenant.add_user("new@fabrikam.example"))
     world.watch.entra_changed()
-    live(world)
+    world.live()
     assert lost(world) == 0
     assert world.products["plain"].account("new@fabrikam.example") is not None
     (hold,) = read(world, holds.listed)
@@ -95,7 +85,7 @@ def test_rule_07_removals_wait_additions_go_on_and_a_person_lets_it_through(worl
 
     world.watch.shut |= gone  # for Entra has said so, and somebody has believed it
     world.loop.run_until_complete(let_through())
-    live(world)
+    world.live()
     assert lost(world) == 8  # four, in each of the two products
     assert read(world, questions.not_believed) == (0, "")
 
@@ -113,9 +103,9 @@ def test_rule_11_a_scope_that_matches_nothing_any_more_never_reads_as_nobody(
     else:
         tenant.add_group("staff", members=[])
     world.watch.entra_changed()
-    live(world)
+    world.live()
     world.pull.owe_crawl("full")
-    live(world)
+    world.live()
     assert lost(world) == 0
     t = world.targets["plain"].t
     rows = read(world, lambda db: waiting.listed(db, t))
@@ -136,15 +126,15 @@ def test_rule_02_before_the_first_complete_reading_nothing_is_removed(
         world.tenant.add_group("staff", members=people)
         world.watch.entra_changed()
         world.feeds.oddities.limited["groups"] = "ids"
-        live(world)
+        world.live()
         world.tenant.remove_member(world.tenant.group("staff").id, people[0])
         world.watch.entra_changed()
-        live(world)
+        world.live()
         assert lost(world) == 0
         assert not any(product.held for product in world.products.values())
         world.feeds.oddities.limited.clear()
         world.pull.owe_crawl("full")
-        live(world)
+        world.live()
         assert differences(world) == []
         world.close()
 
@@ -153,11 +143,11 @@ def test_rule_38_an_approval_is_for_a_day(world: World) -> None:
     """What of it was not written by then is held anew."""
     world.bury()
     world.policy = Policy(scope=SCOPE_RULES, guard=GuardRules(disable={"count": 0}))  # type: ignore[arg-type]
-    live(world, 1.0)
+    world.live(1.0)
     user = world.tenant.user("u1@fabrikam.example")
     world.tenant.update(user.id, accountEnabled=False)
     world.watch.entra_changed()
-    live(world)
+    world.live()
     assert lost(world) == 0
 
     def decide(db: Connection) -> None:
@@ -167,13 +157,13 @@ def test_rule_38_an_approval_is_for_a_day(world: World) -> None:
             targets.update(db, target.t, paused=f'{{"until": {world.clock.now() + 86500.0}}}')
 
     world.loop.run_until_complete(world.store.write(decide))
-    live(world, 87_000.0)
+    world.live(87_000.0)
     world.pull.owe_crawl("full")
     for target in world.targets.values():
         world.loop.run_until_complete(
             world.store.write(lambda db, t=target.t: targets.owe_full(db, t))
         )
         target.bell.ring("operator")
-    live(world)
+    world.live()
     assert lost(world) == 0
     assert [hold.kind for hold in read(world, holds.listed)] == ["disable", "disable"]

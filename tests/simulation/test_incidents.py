@@ -52,7 +52,7 @@ def make(tmp_path: Path) -> Iterator[Make]:
         world.tenant.add_group("atl-all", members=people)
         world.watch.entra_changed()
         if live_before:
-            live(world)
+            world.live()
             assert differences(world) == []
         return world
 
@@ -62,24 +62,14 @@ def make(tmp_path: Path) -> Iterator[Make]:
             world.close()
 
 
-def live(world: World, seconds: float = 100.0) -> None:
-    async def alive() -> None:
-        if not world.tasks:
-            await world.start()
-            world.run_loops()
-        await world.clock.sleep(seconds)
-
-    world.loop.run_until_complete(alive())
-
-
 def full_sync(world: World) -> None:
     """Entra and the products are read completely, and everything is compared."""
     world.pull.owe_crawl("full")
-    live(world)
+    world.live()
     write(world, targets.all_due)
     for target in world.targets.values():
         target.bell.ring("full")
-    live(world)
+    world.live()
 
 
 def write(world: World, work: Callable[[Connection], Any]) -> Any:
@@ -145,7 +135,7 @@ def test_incident_a_user_on_two_pages_aborts_the_whole_sync(
     world = make(live_before=False)
     world.feeds.oddities.repeats = 1.0
     world.feeds.oddities.shuffles = True
-    live(world)
+    world.live()
     died = [task for task in world.tasks if task.done() and task.exception()]
     assert bool(died) is not protected
     assert (differences(world) == []) is protected
@@ -168,7 +158,7 @@ def test_incident_two_groups_of_one_name_drop_one_in_silence(
     for _ in range(2):
         world.tenant.add_group("atl-twin", members=[user])
     world.watch.entra_changed()
-    live(world)
+    world.live()
     t = world.targets["marked"].t
     told = world.loop.run_until_complete(world.store.read(lambda db: waiting.listed(db, t)))
     conflicts = {row["id"] for row in told if row["reason"] == "conflict" and not row["gn"]}
@@ -196,7 +186,7 @@ def test_incident_a_rename_makes_a_second_account(
     user = world.tenant.user("u1@fabrikam.example").id
     world.tenant.update(user, userPrincipalName="renamed@fabrikam.example")
     world.watch.entra_changed()
-    live(world)
+    world.live()
     assert len(world.products["plain"].held) == (8 if protected else 9)
 
 
@@ -208,11 +198,11 @@ def test_incident_deleted_and_made_again_collides_for_ever(make: Make, protected
     world.tenant.delete(old)
     world.tenant.purge(old)
     world.watch.entra_changed()
-    live(world)
+    world.live()
     new = world.tenant.add_user("u1@fabrikam.example")
     world.tenant.add_member(world.tenant.group("staff").id, new)
     world.watch.entra_changed()
-    live(world, 4000.0)
+    world.live(4000.0)
     account = world.products["plain"].account("u1@fabrikam.example")
     assert account is not None
     assert account.active is protected
@@ -248,9 +238,9 @@ def test_i3_incident_a_link_saved_before_its_changes_loses_them_in_a_crash(
         patch.setattr(pull.mirror, "fold_round", dies)
         world.pull.ring("notification")
         with pytest.raises((KeyboardInterrupt, RuntimeError)):
-            live(world)
+            world.live()
     world.bury()
-    live(world, 300.0)
+    world.live(300.0)
     account = world.products["marked"].account("u1@fabrikam.example")
     assert account is not None
     assert (account.display_name == "Changed") is protected
@@ -274,7 +264,7 @@ def test_incident_permanent_deletions_are_ignored(
     world.tenant.delete(user)
     world.tenant.purge(user)
     world.watch.entra_changed()
-    live(world)
+    world.live()
     assert active(world) == (7 if protected else 8)
 
 
@@ -328,7 +318,7 @@ def test_rule_36_incident_a_limit_that_stops_everything_stops_the_additions(
     staff = world.tenant.group("staff").id
     world.tenant.add_member(staff, world.tenant.add_user("new@fabrikam.example"))
     world.watch.entra_changed()
-    live(world)
+    world.live()
     assert not world.watch.deactivations
     found = world.products["plain"].account("new@fabrikam.example")
     assert (found is not None) is protected
@@ -391,7 +381,7 @@ def test_i9_incident_a_large_tenant_on_which_reading_never_settles(
     world = make(live_before=False)
     world.feeds.oddities.page_size = world.feeds.oddities.member_slice = 1
     for number in range(25):
-        live(world, 0.9)
+        world.live(0.9)
         if number % 3 == 0:  # and the tenant does not stand still
             user = world.tenant.user("u1@fabrikam.example").id
             world.tenant.update(user, displayName=f"Name {number}")
@@ -447,15 +437,15 @@ def test_i5_the_window_is_kept_across_restarts_and_slides(make: Make) -> None:
         user = world.tenant.user(f"u{number}@fabrikam.example")
         world.tenant.update(user.id, accountEnabled=False)
         world.watch.entra_changed()
-        live(world)
+        world.live()
         world.bury()
-        live(world)
+        world.live()
     assert active(world) == 7
-    live(world, 90_000.0)
+    world.live(90_000.0)
     user = world.tenant.user("u5@fabrikam.example")
     world.tenant.update(user.id, accountEnabled=False)
     world.watch.entra_changed()
-    live(world)
+    world.live()
     assert active(world) == 6  # a new window, and those that were held wait for a person still
 
 
@@ -467,8 +457,8 @@ def test_i8_one_object_never_has_two_writes_in_flight_and_the_newest_wins(make: 
         world.tenant.update(user, displayName=f"Name {number}", accountEnabled=number % 2 == 0)
         world.watch.entra_changed()
         world.pull.ring("notification")
-        live(world, 0.15)
-    live(world)
+        world.live(0.15)
+    world.live()
     assert world.watch.wrong == []
     for product in world.products.values():
         account = product.account("u1@fabrikam.example")

@@ -23,7 +23,7 @@ from azsyncd.plan.policy import (
 )
 from azsyncd.state import targets
 
-from .test_rules import live, read
+from .test_rules import read
 from .world import SCOPE_RULES, World
 
 Make = Callable[..., World]
@@ -92,14 +92,14 @@ def test_i1_a_group_that_came_into_scope_is_not_forgotten_with_the_turn(
     world.tenant.add_group("staff", members=ids[:3])
     sales = world.tenant.add_group("sales", members=ids[3:])
     world.watch.entra_changed()
-    live(world)
+    world.live()
     fail_once(world, "create_account")
     world.tenant.update(sales, displayName="staff-sales")
     world.watch.entra_changed()
     if trouble == "killed":
-        live(world, 3.0)
+        world.live(3.0)
         crash(world)
-    live(world, 3600.0)
+    world.live(3600.0)
     assert active(world) == set(names)
 
 
@@ -109,13 +109,13 @@ def test_rule_16_a_name_that_became_free_is_not_forgotten_with_the_turn(make: Ma
     (c,) = people(world, "c", mailNickname="c")
     world.tenant.add_group("staff", members=[a, b, c])
     world.watch.entra_changed()
-    live(world)
+    world.live()
     assert active(world) == {"c"}
     fail_once(world, "set_active")
     world.tenant.update(c, accountEnabled=False)
     world.tenant.update(a, mailNickname="y")
     world.watch.entra_changed()
-    live(world, 3600.0)
+    world.live(3600.0)
     assert active(world) == {"x", "y"}
 
 
@@ -125,7 +125,7 @@ def test_a_question_leaves_the_planner_as_it_was(make: Make) -> None:
     ids = people(world, "u0", "u1")
     world.tenant.add_group("staff", members=ids)
     world.watch.entra_changed()
-    live(world)
+    world.live()
     reconcile = world.targets["plain"]
     reconcile.planning.ready = False
     asked = read(world, lambda db: explaining.explain(db, [reconcile], "u0@fabrikam.example", None))
@@ -139,10 +139,10 @@ def test_a_target_gets_on_while_a_restored_user_is_verified(make: Make) -> None:
     ids = people(world, "u0", "u1", "u2")
     world.tenant.add_group("staff", members=ids)
     world.watch.entra_changed()
-    live(world)
+    world.live()
     world.tenant.delete(ids[0])
     world.watch.entra_changed()
-    live(world)
+    world.live()
     reconcile = world.targets["plain"]
     drafts, real = [], reconcile._draft_newer
 
@@ -164,7 +164,7 @@ def test_a_target_gets_on_while_a_restored_user_is_verified(make: Make) -> None:
     world.tenant.restore(ids[0])
     world.tenant.update(ids[1], accountEnabled=False)
     world.watch.entra_changed()
-    live(world, 300.0)
+    world.live(300.0)
     assert "u1" not in active(world)
 
 
@@ -173,7 +173,7 @@ def test_a_full_plan_that_is_asked_for_during_one_is_made(make: Make) -> None:
     world = make()
     world.tenant.add_group("staff", members=people(world, "u0", "u1"))
     world.watch.entra_changed()
-    live(world)
+    world.live()
     reconcile = world.targets["plain"]
     take, times = reconcile.take_inventory, []
 
@@ -201,13 +201,13 @@ def test_rule_02_who_is_disabled_is_shut_out_whatever_the_scope_is_in_doubt_of(m
     ids = people(world, "u0", "u1")
     staff = world.tenant.add_group("staff", members=ids)
     world.watch.entra_changed()
-    live(world)
+    world.live()
     world.tenant.update(staff, displayName="stuff")  # the scope's entry matches nothing now
-    live(world)
+    world.live()
     assert active(world) == {"u0", "u1"}
     world.tenant.update(ids[1], accountEnabled=False)
     world.watch.entra_changed()
-    live(world, 600.0)
+    world.live(600.0)
     assert active(world) == {"u0"}
 
 
@@ -218,11 +218,11 @@ def test_rule_34_who_is_disabled_has_no_days_of_grace_for_leaving_the_scope_too(
     ids = people(world, "stays", "both", "left", "disabled")
     staff = world.tenant.add_group("staff", members=ids)
     world.watch.entra_changed()
-    live(world)
+    world.live()
     world.tenant.update(ids[1], accountEnabled=False)
     world.tenant.remove_member(staff, ids[1])
     world.tenant.remove_member(staff, ids[2])
     world.tenant.update(ids[3], accountEnabled=False)
     world.watch.entra_changed()
-    live(world, 600.0)
+    world.live(600.0)
     assert active(world) == {"stays", "left"}

@@ -50,16 +50,6 @@ def make(tmp_path: Path) -> Iterator[Make]:
             world.close()
 
 
-def live(world: World, seconds: float = 100.0) -> None:
-    async def alive() -> None:
-        if not world.tasks:
-            await world.start()
-            world.run_loops()
-        await world.clock.sleep(seconds)
-
-    world.loop.run_until_complete(alive())
-
-
 def lose(world: World, instead: Path | None = None) -> None:
     """The process ends, and its database is gone, or an old one is put in its place."""
     world.bury()
@@ -89,7 +79,7 @@ def user(world: World, number: int) -> str:
 @pytest.mark.parametrize("lists_marks", [True, False])
 def test_a_lost_database_is_rebuilt_from_marks(make: Make, lists_marks: bool, adopt: str) -> None:
     world = make(lists_marks, adopt=adopt)
-    live(world)
+    world.live()
     assert differences(world) == []
     before = {account.key for account in world.products["marked"].held.values()}
     lose(world)
@@ -101,11 +91,11 @@ def test_a_lost_database_is_rebuilt_from_marks(make: Make, lists_marks: bool, ad
         world.tenant.group("staff").id, world.tenant.add_user("late@fabrikam.example")
     )
     world.watch.entra_changed()
-    live(world)
+    world.live()
     assert world.targets["marked"].state.state == "first_contact"
     assert {account.key for account in world.products["marked"].held.values()} == before
     consent(world)
-    live(world)
+    world.live()
     assert differences(world) == []
     after = {account.key for account in world.products["marked"].held.values()}
     assert len(after - before) == 1 and before < after  # the one who came
@@ -114,14 +104,14 @@ def test_a_lost_database_is_rebuilt_from_marks(make: Make, lists_marks: bool, ad
 
 def test_who_left_the_scope_while_the_database_was_lost_is_left_to_a_person(make: Make) -> None:
     world = make()
-    live(world)
+    world.live()
     lose(world)
     gone = user(world, 3)
     world.tenant.remove_member(world.tenant.group("staff").id, gone)
     world.watch.entra_changed()
-    live(world)
+    world.live()
     consent(world)
-    live(world)
+    world.live()
     assert world.watch.deactivations == []
     account = world.products["marked"].account("u3@fabrikam.example")
     assert account is not None and account.active
@@ -129,14 +119,14 @@ def test_who_left_the_scope_while_the_database_was_lost_is_left_to_a_person(make
 
 def test_another_instance_stops_before_it_writes(make: Make) -> None:
     world = make()
-    live(world)
+    world.live()
     product = world.products["marked"]
     for key, account in list(product.held.items()):
         assert account.mark is not None
         product.held[key] = replace(account, mark=replace(account.mark, instance="other"))
     lose(world)
     product.calls.clear()
-    live(world)
+    world.live()
     state = world.targets["marked"].state
     assert state.state == "refused" and "'other'" in state.detail and "instance" in state.hint
     assert product.calls == []
@@ -149,20 +139,20 @@ def test_a_few_marks_of_another_instance_stop_nobody(make: Make) -> None:
     for number in range(2):
         product.put(Account(username=f"trial{number}", mark=Mark("other", f"o{number}")))
     world.foreign |= {"trial0", "trial1"}
-    live(world)
+    world.live()
     assert differences(world) == []
 
 
 def test_another_instance_stops_where_no_listing_shows_marks(make: Make) -> None:
     world = make(lists_marks=False)
-    live(world)
+    world.live()
     product = world.products["marked"]
     for key, account in list(product.held.items()):
         assert account.mark is not None
         product.held[key] = replace(account, mark=replace(account.mark, instance="other"))
     lose(world)
     product.calls.clear()
-    live(world)
+    world.live()
     assert world.targets["marked"].state.state == "refused"
     assert product.calls == []
 
@@ -206,19 +196,19 @@ def test_i2_whenever_the_state_is_lost_nobody_has_two_accounts_or_loses_hers(
     dice = random.Random(f"lost {seed}")
     world = make(dice.random() < 0.5, adopt=dice.choice(("never", "username", "email")))
     product = world.products["marked"]
-    live(world)
+    world.live()
     copy = tmp_path / "copy.db"
     world.loop.run_until_complete(world.store.backup(copy))
     for _ in range(dice.randrange(6)):
         happen(world, dice)
-        live(world, dice.choice((1.0, 60.0)))
-    live(world)
+        world.live(dice.choice((1.0, 60.0)))
+    world.live()
     lose(world, copy if dice.random() < 0.5 else None)
     for _ in range(dice.randrange(6)):
         happen(world, dice)
-    live(world, 200.0)
+    world.live(200.0)
     consent(world)
-    live(world, 200.0)
+    world.live(200.0)
     owners = [account.mark.object_id for account in product.held.values() if account.mark]
     assert len(owners) == len(set(owners))
     assert not world.watch.wrong

@@ -11,7 +11,6 @@ from structlog.testing import capture_logs
 from azsyncd.plan.policy import Policy
 
 from .comparing import differences
-from .test_rules import live
 from .world import SCOPE_RULES, World
 
 UPN = "jo@fabrikam.example"
@@ -24,11 +23,11 @@ def world(tmp_path: Path) -> Iterator[World]:
         world = World(5, tmp_path / "state.db", policy=Policy(scope=SCOPE_RULES))
         jo = world.tenant.add_user(UPN, displayName="Jo", mail=UPN)
         world.tenant.add_group("staff", members=[jo])
-        live(world)
+        world.live()
         world.tenant.delete(jo)
         new = world.tenant.add_user(UPN, displayName="Jo the Second", mail=UPN)
         world.tenant.add_member(world.tenant.group("staff").id, new)
-        live(world)
+        world.live()
         for product in world.products.values():
             account = product.account(UPN)
             assert account is not None
@@ -40,7 +39,7 @@ def world(tmp_path: Path) -> Iterator[World]:
 def purge(world: World) -> None:
     (old,) = world.tenant.deleted("users")
     world.tenant.purge(old.id)
-    live(world)
+    world.live()
 
 
 def test_rule_23_whoever_waits_is_told_when_the_old_one_is_gone_for_good(world: World) -> None:
@@ -56,7 +55,7 @@ def test_rule_23_an_account_that_we_made_follows_the_name_of_its_new_owner(world
     new = world.tenant.user(UPN)
     world.tenant.update(new.id, userPrincipalName="joanna@fabrikam.example")
     world.watch.entra_changed()
-    live(world)
+    world.live()
     assert differences(world) == []
     for product in world.products.values():
         assert [account.username for account in product.held.values()] == [

@@ -13,7 +13,7 @@ from azsyncd.plan.policy import AccountRules
 from azsyncd.state import targets
 from azsyncd.state.store import Connection
 
-from .test_left_off import UPN, active, crash, live, make, people
+from .test_left_off import UPN, active, crash, make, people
 from .test_rules import read, write
 from .world import World
 
@@ -45,20 +45,20 @@ def fail_after(world: World, method: str, trouble: str) -> list[str]:
 def then(world: World, failed: list[str], trouble: str, change: Callable[[], Any]) -> None:
     """Entra changes its mind before anybody has looked again."""
     world.watch.entra_changed()
-    live(world, 45.0)
+    world.live(45.0)
     assert failed
     if trouble == "killed":
         crash(world)
     change()
     world.watch.entra_changed()
-    live(world, 900.0)
+    world.live(900.0)
 
 
 def settle(world: World, when: str) -> None:
     if when != "soon":
         write(world, targets.all_due)
         world.targets["plain"].bell.ring("operator")
-        live(world, 600.0)
+        world.live(600.0)
 
 
 def journal(world: World) -> list[tuple[str, str]]:
@@ -74,7 +74,7 @@ def begun(make: Make, *members: int, **rules: Any) -> tuple[World, list[str], st
     world.tenant.add_group("staff", members=ids)
     group = world.tenant.add_group(GROUP, members=[ids[i] for i in members])
     world.watch.entra_changed()
-    live(world)
+    world.live()
     return world, ids, group
 
 
@@ -119,7 +119,7 @@ def test_i1_whoever_may_have_been_let_in_is_shut_out(make: Make, trouble: str) -
     world, ids, _ = begun(make)
     world.tenant.update(ids[1], accountEnabled=False)
     world.watch.entra_changed()
-    live(world)
+    world.live()
     failed = fail_after(world, "set_active", trouble)
     world.tenant.update(ids[1], accountEnabled=True)
     then(world, failed, trouble, lambda: world.tenant.update(ids[1], accountEnabled=False))
@@ -155,7 +155,7 @@ def test_i12_what_is_found_done_is_not_sent_again_and_written_down(
     assert journal(world)[-1] == ("deactivate", "done")
     world.tenant.update(ids[1], accountEnabled=True)
     world.watch.entra_changed()
-    live(world)
+    world.live()
     assert active(world) == {"u0", "u1"}
 
 

@@ -29,19 +29,9 @@ def world(tmp_path: Path) -> Iterator[World]:
         world.tenant.add_group("staff", members=people)
         world.watch.entra_changed()
         world.products = {"plain": world.products["plain"]}
+        world.poll_seconds = 1e9
         yield world
         world.close()
-
-
-def live(world: World, seconds: float) -> None:
-    async def alive() -> None:
-        if not world.tasks:
-            await world.start()
-            world.pull._poll_seconds = 1e9
-            world.run_loops()
-        await world.clock.sleep(seconds)
-
-    world.loop.run_until_complete(alive())
 
 
 def asked(world: World, error: TargetError, monkeypatch: pytest.MonkeyPatch) -> list[float]:
@@ -66,7 +56,7 @@ def test_a_target_that_refuses_us_is_asked_less_and_less_until_somebody_asks(
 ) -> None:
     with monkeypatch.context() as patch:
         moments = asked(world, TargetRefused("captcha", "log in", target="plain"), patch)
-        live(world, 12 * DAY)
+        world.live(12 * DAY)
         start = moments[0]
         assert gaps(moments, start + 7200, start + DAY) == {900}
         assert gaps(moments, start + DAY + 3600, start + 7 * DAY) == {3600}
@@ -80,7 +70,7 @@ def test_a_target_that_refuses_us_is_asked_less_and_less_until_somebody_asks(
             world.loop.run_until_complete(world.targets["plain"].turn(cause="sync", consent=True))
         assert len(moments) == before + 1
     world.targets["plain"].bell.ring("operator")
-    live(world, 60.0)
+    world.live(60.0)
     assert differences(world) == []
     assert world.targets["plain"].state.next_at is None
 
@@ -92,10 +82,10 @@ def test_a_target_that_is_down_is_asked_at_least_every_five_minutes(
     error = TargetUnavailable("down", target="plain", retry_after=retry_after)
     with monkeypatch.context() as patch:
         moments = asked(world, error, patch)
-        live(world, 3 * DAY)
+        world.live(3 * DAY)
         assert max(gaps(moments, 0.0, 4 * DAY)) <= 300
         assert len(moments) > 3 * DAY / 301
-    live(world, 301.0)
+    world.live(301.0)
     assert differences(world) == []
 
 
@@ -105,7 +95,7 @@ def test_what_a_product_asks_for_itself_has_an_end(
     error = TargetUnavailable("429", target="plain", retry_after=1e9)
     with monkeypatch.context() as patch:
         moments = asked(world, error, patch)
-        live(world, DAY)
+        world.live(DAY)
         assert gaps(moments, 0.0, DAY) == {3600}
 
 
@@ -116,7 +106,7 @@ def test_i7_one_object_that_is_refused_says_how_often_and_when_it_is_tried_again
     product.blocked["u1@fabrikam.example"] = ChangeRejected(
         "no such domain", "allow it", target="plain", status=400
     )
-    live(world, 1000.0)
+    world.live(1000.0)
     t = world.targets["plain"].t
     (row,) = world.loop.run_until_complete(world.store.read(lambda db: waiting.listed(db, t)))
     assert row["attempts"] == 3  # at once, after one minute, after five
@@ -131,5 +121,5 @@ def test_i7_one_object_that_is_refused_says_how_often_and_when_it_is_tried_again
         world.store.write(lambda db: waiting.make_all_due(db, t, world.clock.now()))
     )
     world.targets["plain"].bell.ring("operator")
-    live(world, 5.0)
+    world.live(5.0)
     assert differences(world) == []

@@ -305,6 +305,35 @@ class World:
             self.pull.state.revision = revision
             self._advanced(revision, self.loop.moment)
 
+    def live(self, seconds: float = 100.0, *, ring: bool = False) -> bool:
+        """Let time pass; a process that is dead is started. `ring`: Graph notifies at once.
+        Returns whether it died meanwhile (`loop.crash_in`)."""
+
+        async def alive() -> None:
+            if not self.tasks:
+                await self.start()
+                self.run_loops()
+            if ring:
+                self.pull.ring("notification")
+            await self.clock.sleep(seconds)
+
+        try:
+            self.loop.run_until_complete(alive())
+        except RuntimeError as error:
+            if "stopped before" not in str(error):
+                raise
+            self.note("crash")
+            self.bury()
+            return True
+        return False
+
+    def must_be_alive(self) -> None:
+        """No loop of the daemon ends by itself."""
+        for task in self.tasks:
+            if task.done():
+                task.result()
+                raise AssertionError(f"{task.get_name()} has ended")
+
     def bury(self) -> None:
         """The process is gone: what was committed stays, nothing else."""
         assert not any(target.confused for target in self.targets.values())
