@@ -82,12 +82,12 @@ class UserFacts:
 
 @dataclass(frozen=True, slots=True)
 class GroupStanding:
-    """A group that stands in the target, and whose it is. `gone`: its owner was deleted in Entra,
-    perhaps not for good."""
+    """A group that stands in the target, and whose it is. `deleted`: the owner, if it was deleted
+    in Entra, perhaps not for good."""
 
     group: TargetGroup
     owner: ObjectId | None = None
-    gone: bool = False
+    deleted: Group | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

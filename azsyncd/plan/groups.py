@@ -226,7 +226,9 @@ def _is_left(standing: GroupStanding, owner: ObjectId, hold: str, desk: Desk) ->
     came by renaming does not get there without a person (rule 12)."""
     if is_own(owner):
         return not desk.gives(owner)
-    return standing.gone and desk.policy.groups.adopt and not hold
+    if standing.deleted is None or hold or not desk.policy.groups.adopt:
+        return False
+    return desk.group_rule.verdict(standing.deleted).verdict is Verdict.OUT  # else: hands off
 
 
 def _read_only(group: TargetGroup) -> tuple[Withheld, str, str]:

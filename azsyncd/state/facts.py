@@ -419,8 +419,11 @@ def group_facts(
     under = None
     if holder is not None and holder["n"] != n:
         gone = holder["presence"] not in (None, Presence.PRESENT)
-        group_there = codec.group_from_dict(codec.load(holder["body"]))
-        under = GroupStanding(group_there, holder["id"], gone)
+        under = GroupStanding(
+            codec.group_from_dict(codec.load(holder["body"])),
+            holder["id"],
+            group_base(db, holder["n"]) if gone else None,
+        )
     return replace(facts, rivals=tuple(row["id"] for row in rivals), under_name=under)
 
 

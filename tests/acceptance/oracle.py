@@ -147,6 +147,7 @@ class Oracle:
         self.admin_members: dict[str, set[str]] = {}
         self._left_at: dict[str, float] = {}  # since when somebody is away, down or not
         self._moved: set[str] = set()  # groups that were made or taken over today
+        self._was_dead: set[str] = set()  # linked groups that were deleted for some days
         self._called: dict[str, str] = {}  # what each group is called in Entra
         self._formerly: dict[str, str] = {}  # … and was, before its last change
         self._now, self._full = 0.0, False
@@ -174,6 +175,7 @@ class Oracle:
                 self._left_at.pop(who, None)
             else:
                 self._left_at.setdefault(who, now)
+        self._was_dead |= self.places.keys() - truth.groups.keys()
         for g, group in truth.groups.items():
             name = str(group.properties["displayName"])
             if self._called.get(g, name) != name:
@@ -281,6 +283,8 @@ class Oracle:
             if link.away is None:
                 link.away = (min(now, self._left_at.get(who, now)), now)
             if link.key not in self.product.held:
+                if who in self.lost and not self._full:
+                    continue  # nobody has seen it so far
                 fates = self._fates(truth, who, now)
                 if who not in self.lost and not any(fate.deleted for fate in fates):
                     self.wrong.append(f"{link.want.name}: her account is gone")
@@ -604,6 +608,37 @@ class Oracle:
             elif self.rules.on_rename == "new_group":
                 self.left_groups.add(name)
                 del self.places[dead]
+        for back in sorted(self._was_dead & inside.keys() & self.places.keys()):
+            self._restored(truth, back, inside, names)
+        self._was_dead.clear()
+
+    def _restored(
+        self, truth: Truth, back: str, inside: Mapping[str, Node], names: Mapping[str, str]
+    ) -> None:
+        """It was deleted while the product was down. Whoever wanted its name may have got it in
+        that time: the members tell."""
+        name = self.places[back].name
+        heirs = [g for g in inside if names[g] == name and g != back]
+        if len(heirs) != 1 or name not in self.product.held_groups:
+            return
+        (heir,) = heirs
+        owners = {link.key: who for who, link in self.links.items()}
+        held = self.product.held_groups[name].members
+        have = {owners[key] for key in held if key in owners} & self._well
+        here = self._well & self.links.keys()
+
+        def strange(g: str) -> int:
+            return len(have ^ (self._path(truth, g) & here))
+
+        if strange(heir) >= strange(back):
+            return
+        left = self.places.pop(heir, None)
+        if left is not None:
+            self.left_groups.add(left.name)
+        self.places[heir] = self.places.pop(back)
+        for link in self.links.values():
+            if back in link.edges:
+                link.edges.add(heir)
 
     def _came_by_renaming(self, g: str, group: Node) -> bool:
         if g not in self._formerly:

@@ -422,6 +422,22 @@ async def test_rule_16_a_group_that_waits_for_a_name_gets_it_when_the_other_is_d
     assert product.members_of("atl-a") == {"ben@x.example"}
 
 
+async def test_rule_09_nobody_takes_over_the_group_of_one_that_the_scope_excluded(
+    office: Office,
+) -> None:
+    policy = Policy(scope=EVERYBODY)
+    product = await office.open("p", policy)
+    await office.crawl(user(1, "ann"), user(2, "ben"), group(1, "atl-a", member(1)))
+    await office.turn("p")
+    groups = EVERYBODY.groups.model_copy(update={"exclude": ("atl-x",)})
+    await office.open("p", Policy(scope=EVERYBODY.model_copy(update={"groups": groups})))
+    await office.crawl(group(1, "atl-x"), group(2, "atl-a", member(2)), whole=False)
+    await office.turn("p", full=True)
+    await office.crawl(gone(1), whole=False)
+    await office.turn("p", full=True)
+    assert product.members_of("atl-a") == {"ann@x.example"}
+
+
 async def test_rule_12_a_group_that_is_renamed_gets_no_deleted_ones_without_a_person(
     office: Office,
 ) -> None:
