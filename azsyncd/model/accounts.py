@@ -86,6 +86,7 @@ class Capabilities:
     deactivates_accounts: bool = True
     deletes_accounts: bool = True
     strips_accounts: bool = False  # True: `strip_account` takes rights away instead (rule 32)
+    strips_licences: bool = False  # likewise the licences of one whose deactivation is refused
     creates_groups: bool = True
     deletes_groups: bool = True
     writes_members: bool = True

@@ -261,7 +261,11 @@ def _linked(
         judged={group: ours for part in parts for group, ours in part.judged.items()},
         leaver=False,
         stripped=() if link.stripped else None,
-        opened=bool(wanted.active and link.deactivated and desk.capabilities.strips_accounts),
+        opened=bool(
+            wanted.active
+            and link.deactivated
+            and (desk.capabilities.strips_accounts or account.active)
+        ),
     )
 
 
@@ -330,7 +334,9 @@ def _deactivate(
     stripped = edges.strip(facts, desk, reason)
     judged = {**edges.follow_leaver(facts, desk).judged, **stripped.judged}
     changes = stripped.changes
-    if desk.capabilities.strips_accounts and (facts.licensed or not link.deactivated):
+    able = desk.capabilities
+    still = able.strips_accounts and (facts.licensed or not link.deactivated)
+    if still or (able.strips_licences and not link.deactivated):
         rights = _change(facts, Kind.STRIP, reason, phase, account, account)
         licences = desk.capabilities.licence_groups
         rest = (c for c in changes if c.group_id and _group(c.group_id, desk) not in licences)

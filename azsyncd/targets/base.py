@@ -108,8 +108,8 @@ class Target(Protocol):
         ...
 
     async def strip_account(self, have: Account, groups: Collection[str]) -> None:
-        """Where `Capabilities.strips_accounts`: take away the account's own rights, and its
-        memberships in these licence groups (names, folded). Called nowhere else."""
+        """Where `Capabilities.strips_accounts`, or `strips_licences`: take away the account's own
+        rights, and its memberships in these licence groups (names, folded). Called nowhere else."""
         ...
 
     async def mark_account(self, have: Account, mark: Mark) -> None:

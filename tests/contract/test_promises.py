@@ -179,10 +179,17 @@ async def test_accounts_are_deactivated_and_reactivated(rig: Rig) -> None:
 async def test_rule_32_who_cannot_be_deactivated_is_stripped_and_already_so_is_success(
     rig: Rig,
 ) -> None:
-    """Only of the groups that are named; where accounts are deactivated nobody asks for it."""
+    """Only of the groups that are named; where accounts are always deactivated nobody asks."""
     made = await rig.make()
     rig.hands.add_group("staff", ["ann"])
     assert rig.capabilities.strips_accounts is (rig.entry.kind == "bitbucket")
+    assert rig.capabilities.strips_licences is (rig.entry.kind == "jira")
+    if rig.capabilities.strips_licences:
+        rig.hands.add_group("other", ["ann"])
+        for _ in range(2):
+            await rig.target.strip_account(made, {"staff"})
+            assert (rig.hands.members("staff"), rig.hands.members("other")) == (set(), {"ann"})
+        return
     if not rig.capabilities.strips_accounts:
         if rig.entry.kind != "memory":
             await rig.target.strip_account(made, {"staff"})

@@ -60,6 +60,7 @@ class Jira(Writing, Flat):
             version=text_of(info.get("version")),
             signed_in_as=me or None,
             deactivates_accounts=deactivates,
+            strips_licences=True,
             lists_all_accounts=lists,
             has_attributes=self._has_marks,
             has_marks=self._has_marks,

@@ -174,7 +174,16 @@ class Writing(Reading):
             pass
 
     async def strip_account(self, have: Account, groups: Collection[str]) -> None:
-        """Never asked for: accounts can be deactivated."""
+        """A lead cannot be deactivated: without a licence group nobody signs in either."""
+        params = {"key": str(have.key), "expand": "groups"}
+        body = map_of(await self._rest.read("/user", params, of_one=True))
+        refused: ChangeRejected | None = None
+        for each in rows_of(map_of(body.get("groups")).get("items")):
+            name = text_of(each.get("name"))
+            if fold(name) in groups:
+                refused = await self._remove(TargetGroup(name=name), have) or refused
+        if refused is not None:
+            raise refused
 
     async def mark_account(self, have: Account, mark: Mark) -> None:
         if self._has_marks:

@@ -332,6 +332,18 @@ def test_rule_32_whom_the_product_refuses_to_deactivate_is_stripped() -> None:
     assert planned(known) == ["deactivate disabled", "remove_member disabled jira"]
 
 
+def test_rule_32_whom_it_refuses_loses_her_licence_as_well_and_may_come_back() -> None:
+    """Once: the refused change is tried again, and whoever gives it back does so knowingly."""
+    able = desk(able=replace(ABLE, strips_licences=True))
+    known = linked(DISABLED, JIRA, edges={JIRA: True}, blocked=True)
+    said = ["deactivate disabled", "strip disabled", "remove_member disabled jira"]
+    assert planned(known, able) == said
+    stripped = replace(known, link=link(HERS, deactivated=True))
+    assert "strip disabled" not in planned(stripped, able)
+    back = linked(user(), JIRA, edges={JIRA: True}, link=link(HERS, deactivated=True))
+    assert plan_user(back, able).opened  # her account was active all the time
+
+
 def test_rule_32_a_read_only_account_loses_the_groups_that_can_be_written() -> None:
     """Bitbucket says of each account whether its details, and whether its groups, can be."""
     locked = replace(HERS, writable=False)

@@ -115,6 +115,23 @@ async def test_rule_32_a_lead_cannot_be_deactivated(served: Any, language: str) 
     assert jira.user("ann").active
 
 
+async def test_rule_32_a_lead_loses_the_groups_that_let_her_sign_in(served: Any) -> None:
+    """Whoever put her there; other groups are not touched."""
+    jira, target = await served.connect(Jira)
+    able = await target.probe()
+    assert able.strips_licences and "jira-software-users" in able.licence_groups
+    made = await target.create_account(ann())
+    for name in ("jira-software-users", "staff"):
+        jira.settle([name])
+        group = await target.find_group(name)
+        assert group is not None
+        assert await target.add_members(group, [made]) == {}
+    await target.strip_account(made, able.licence_groups)
+    shape = await target._rest.read("/user", {"key": made.key, "expand": "groups"})
+    assert [each["name"] for each in shape["groups"]["items"]] == ["staff"]
+    await target.strip_account(made, able.licence_groups)  # and again: it is so already
+
+
 async def test_who_wrote_something_cannot_be_deleted(served: Any) -> None:
     """Blocked, with what to do instead."""
     jira, target = await served.connect(Jira)
