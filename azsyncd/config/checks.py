@@ -35,6 +35,7 @@ def problems(data: dict[str, Any]) -> Found:
         at: Path = ("targets", name)
         yield from _auth_of_the_type(at, _mapping(target))
         yield from _constant(at, _mapping(target))
+        yield from _marks(at, _mapping(target))
         yield from _seats(at, _mapping(target))
         yield from _nested(at, _mapping(target))
         yield from _stages((*at, "accounts", "leavers"), target)
@@ -184,6 +185,14 @@ def _auth_of_the_type(at: Path, target: dict[str, Any]) -> Found:
             yield (*at, "directory_id"), "is missing: it stands on the SCIM directory's page"
     elif "directory_id" in target:
         yield (*at, "directory_id"), "belongs to the type cloud alone"
+
+
+def _marks(at: Path, target: dict[str, Any]) -> Found:
+    """Whose an account is stands beside the attributes, and a lost database is rebuilt from it."""
+    for name in _mapping(_mapping(target.get("accounts")).get("attributes")):
+        if str(name).casefold() == "azsyncd" or str(name).casefold().startswith("azsyncd."):
+            path: Path = (*at, "accounts", "attributes", name)
+            yield path, "is where azsyncd notes whose account it is; take another name"
 
 
 def _constant(at: Path, target: dict[str, Any]) -> Found:

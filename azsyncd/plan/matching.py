@@ -72,6 +72,8 @@ def match(
             why=f"{len(names.rivals) + 1} users want the username {wanted.username!r} ({others})",
             hint="change the UPN of one, the username template, or exclude one",
         )
+    if desk.capabilities.unique_emails and names.mail_rivals:
+        return _shared_mail(wanted, names, "change the mail of one, or exclude one")
     adopt = desk.policy.accounts.adopt
     if adopt == "email":
         return _by_mail(user, wanted, names, desk, known)
@@ -120,12 +122,8 @@ def _by_mail(user: User, wanted: Account, names: NameFacts, desk: Desk, known: b
             hint="azsyncd link WHO ACCOUNT --target NAME says which one is hers",
         )
     if free and names.mail_rivals:
-        others = ", ".join(names.mail_rivals[:3])
-        return Matched(
-            Match.NONE,
-            why=f"{len(names.mail_rivals) + 1} users have the address {wanted.email!r} ({others})",
-            hint="azsyncd link WHO ACCOUNT --target NAME says whose account it is",
-        )
+        hint = "azsyncd link WHO ACCOUNT --target NAME says whose account it is"
+        return _shared_mail(wanted, names, hint)
     if free:
         return _adoptable(user, free[0], desk)
     standing = names.under_name
@@ -134,6 +132,13 @@ def _by_mail(user: User, wanted: Account, names: NameFacts, desk: Desk, known: b
     if standing.owner is not None:
         return _taken(user, wanted, standing, desk, known)
     return _occupied(wanted, "and another e-mail address")
+
+
+def _shared_mail(wanted: Account, names: NameFacts, hint: str) -> Matched:
+    others = ", ".join(names.mail_rivals[:3])
+    number = len(names.mail_rivals) + 1
+    why = f"{number} users have the address {wanted.email!r} ({others})"
+    return Matched(Match.NONE, why=why, hint=hint)
 
 
 def _adoptable(user: User, standing: Standing, desk: Desk) -> Matched:

@@ -199,6 +199,13 @@ def test_a_scope_of_a_targets_own_is_enough(problems: Find, jira: Jira) -> None:
     assert found["scope.users"].startswith("says nobody for crowd")
 
 
+@pytest.mark.parametrize("name", ["azsyncd", "azsyncd.owner", "AzSyncd.x"])
+def test_no_attribute_takes_the_place_of_the_mark(problems: Find, name: str) -> None:
+    """What it would overwrite is what a lost database is rebuilt from."""
+    said = problems(targets={"jira": {"accounts": {"attributes": {name: "{{ user.id }}"}}}})
+    assert "whose account it is" in said[f"targets.jira.accounts.attributes.{name}"]
+
+
 def test_rule_25_two_targets_with_one_url_are_an_error(problems: Find) -> None:
     """Whatever their spelling."""
     for url in ("https://JIRA.example.com/", "https://jira.example.com:443"):

@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from azsyncd.model.accounts import Account
 from azsyncd.model.identities import ObjectId, Seen
 from azsyncd.plan.policy import GuardRules, Policy
+from azsyncd.state import waiting
 from azsyncd.targets.memory import ABLE, Memory
 
 from .office import EVERYBODY, Office, opened
@@ -110,3 +111,15 @@ async def test_rule_27_whoever_passes_names_and_addresses_on_all_have_theirs(
         report = await office.turn("cloud")
         assert not report.failed
         assert held(office) == {f"u{n}": names for n, names in people.items()}
+
+
+async def test_rule_16_of_two_who_have_one_address_neither_is_guessed(office: Office) -> None:
+    """And whoever waits gets it as soon as the other has another one."""
+    await office.crawl(user(1, "a@x.org", "team@x.org"), user(2, "b@x.org", "TEAM@x.org"))
+    report = await office.turn("cloud")
+    assert (report.done, report.failed, office.products["cloud"].calls) == ({}, [], [])
+    waits = await office.store.read(lambda db: waiting.listed(db, 1))
+    assert [row["reason"] for row in waits] == ["conflict", "conflict"]
+    await office.crawl(user(2, "b@x.org", "b@x.org"), whole=False)
+    await office.turn("cloud")
+    assert held(office) == {"u1": ("a@x.org", "team@x.org"), "u2": ("b@x.org", "b@x.org")}
