@@ -90,6 +90,7 @@ class TargetSync(TypedDict):
     failed: list[ChangeRow]
     held: int
     withheld: dict[str, int]  # by reason
+    waits: NotRequired[str]  # why nothing is written although nothing failed
     error: NotRequired[str]
 
 

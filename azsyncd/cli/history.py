@@ -11,7 +11,7 @@ import typer
 from azsyncd.cli.changes import change_lines
 from azsyncd.cli.connect import ask
 from azsyncd.cli.options import Config, Format, Target, User, config_of, seconds_of, some_text
-from azsyncd.cli.output import coloured, say, say_csv, say_json
+from azsyncd.cli.output import coloured, say, say_csv, say_json, warn
 
 COLUMNS = (
     "at",
@@ -70,6 +70,8 @@ def history(
         since=_moment(since),
         limit=limit,
     )
+    if len(rows) == limit:
+        warn(f"azsyncd: the newest {limit:,}; --limit N shows more")
     if style == "json":
         say_json(rows)
     elif style == "csv":

@@ -95,6 +95,8 @@ def _credential(credential: Mapping[str, Any]) -> str:
         return f"{credential['credential']}: its end is not known (set expires_on)"
     days = credential.get("days")
     left = f" ({count(int(days), 'day')} left)" if days is not None else ""
+    if days is not None and days < 0:
+        left = " (it has ended)"
     return f"{credential['credential']} until {credential['expires_at']}{left}"
 
 

@@ -73,11 +73,14 @@ def _target_lines(sync: TargetSync) -> Iterator[str]:
     if "error" in sync and not any(sync["done"].values()):
         done = "nothing was written"
     yield f"{bold(sync['target'])}: {done}"
-    if "error" in sync:
-        yield coloured("-", f"  ! {sync['error']}")
+    for why in (sync.get("error"), sync.get("waits")):
+        if why:
+            yield coloured("-", f"  ! {why}")
     for row in sync["failed"]:
         yield from _failed_lines(row)
-    if sync["held"]:
+    if sync["held"] and "source" in sync["withheld"]:
+        yield "  ! Entra is not believed: `azsyncd holds` says why"
+    elif sync["held"]:
         yield f"  ! {count(sync['held'], 'change')} held: `azsyncd holds` shows them"
 
 

@@ -7,11 +7,12 @@ from typing import Any
 
 from azsyncd.clock import iso
 from azsyncd.engine import consent as consents
-from azsyncd.engine.figures import hold_item_rows, hold_row
+from azsyncd.engine.figures import MOST_ROWS, hold_item_rows, hold_row, planned_row
 from azsyncd.engine.office import NotThere, Office
 from azsyncd.errors import AzsyncdError
+from azsyncd.model.changes import Withheld
 from azsyncd.operations import HoldRow
-from azsyncd.state import codec, holds, mirror, questions, targets, waiting
+from azsyncd.state import codec, holds, mirror, questions, spill, targets, waiting
 from azsyncd.state.store import Connection, get_meta
 
 _NUMBER = re.compile(r"[0-9]{1,18}")
@@ -36,6 +37,11 @@ class Decisions(Office):
             name = names.get(hold.t or 0)
             row = hold_row(hold, name)
             row["rows"] = hold_item_rows(db, hold.id, name or "")
+            if hold.kind == holds.FIRST_CONTACT and hold.state == "open" and hold.t and name:
+                # It is a whole plan, as it was made last, and has no items of its own.
+                planned = spill.rows(db, hold.t, MOST_ROWS)
+                waits = Withheld.FIRST_CONTACT
+                row["rows"] += [planned_row(db, name, p) for p in planned if p.held == waits]
             return [row]
 
         return await store.read(ask)

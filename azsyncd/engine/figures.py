@@ -17,6 +17,9 @@ from azsyncd.state import codec, holds, mirror, questions
 from azsyncd.state.spill import Planned
 from azsyncd.state.store import Connection, Row
 
+MOST_ROWS = 200_000
+"""So many changes are shown; counts are of all of them."""
+
 Budgets = dict[str, dict[str, float | None]]
 
 

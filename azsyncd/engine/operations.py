@@ -89,7 +89,7 @@ class EngineOperations(Looks, Rehearsals, Decisions):
         only: set[int] | None,
         tell: Tell | None,
     ) -> TargetSync:
-        error = ""
+        error = waits = ""
         done: dict[str, int] = {}
         was_down = reconcile.state.state in ("down", "refused")
         watching = asyncio.create_task(self._watch_target(reconcile, tell))
@@ -102,7 +102,7 @@ class EngineOperations(Looks, Rehearsals, Decisions):
             done = dict(report.done)
             error = _STOPPED.get(report.stopped, "") or await doubted(self._running, reconcile)
             if report.stopped == "first_contact":
-                error = f"{reconcile.state.detail}; {reconcile.state.hint}"
+                waits = f"{reconcile.state.detail}; {reconcile.state.hint}"
             if was_down or only is not None:
                 reconcile.bell.ring("operator")
             await self._trouble_over(name)
@@ -132,6 +132,8 @@ class EngineOperations(Looks, Rehearsals, Decisions):
         result = TargetSync(target=name, done=done, failed=failing, held=held, withheld=withheld)
         if error:
             result["error"] = error
+        elif waits:
+            result["waits"] = waits
         return result
 
     async def _watch_target(self, reconcile: Reconcile, tell: Tell | None) -> None:

@@ -16,7 +16,7 @@ import asyncio
 from bisect import bisect_left
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
 import structlog
@@ -55,6 +55,8 @@ REFUSED_LONG = ((7 * 86400.0, 86400.0), (86400.0, 3600.0))
 """A target that refuses us is asked less and less, for asking may lock accounts: after a day
 hourly, after a week daily."""
 CONFUSED_SECONDS = 300.0
+SEATS_SECONDS = 900.0
+"""After something was written, seats are counted anew, but not more often: one more request."""
 MOST_SEEN = 1000
 """So many revisions are remembered with the moment at which they came, for the lag."""
 
@@ -137,6 +139,7 @@ class Reconcile:
         self._stop = False
         self._interrupt = False
         self._refused_since = 0.0
+        self._seats_at = float("-inf")  # when they were counted last
         self.confused = 0  # how often the state contradicted itself
         self._contact = consents.ContactClock(clock)
         self._seen_at: dict[int, float] = {}
@@ -500,6 +503,7 @@ class Reconcile:
         for latest in (holds.latest_spent, links.latest_left):
             self._clock.not_before(await self._store.read(lambda db, f=latest: f(db, self.t)))  # type: ignore[misc]
         self.capabilities = self.planning.capabilities = spared(capabilities, self.policy)
+        self._seats_at = self._clock.monotonic()
         self._signs_in_as(self.target.name, capabilities.signed_in_as)
         return capabilities
 
@@ -605,7 +609,20 @@ class Reconcile:
             self._well("idle")
         if done:
             log.info("run.completed", target=self.target.name, run=run, **done)
+            await self._count_seats()
         return Report(done, failed, held, "", run)
+
+    async def _count_seats(self) -> None:
+        """For `status`, the metric and the alert of few seats left."""
+        now, known = self._clock.monotonic(), self.capabilities
+        if known is None or not known.seats or now - self._seats_at < SEATS_SECONDS:
+            return
+        self._seats_at = now
+        try:
+            seats = await self.target.seats()
+        except TargetError:
+            return  # all is written; whatever is wrong shows at the next turn
+        self.capabilities = self.planning.capabilities = replace(known, seats=seats)
 
     def _begin(self, db: Connection) -> None:
         """Before a plan is made."""

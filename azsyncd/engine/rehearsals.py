@@ -11,7 +11,14 @@ from typing import Any
 
 from azsyncd.engine import applying
 from azsyncd.engine import consent as consents
-from azsyncd.engine.figures import budgets_of, planned_row, seat_rows, shrinking_of, waiting_row
+from azsyncd.engine.figures import (
+    MOST_ROWS,
+    budgets_of,
+    planned_row,
+    seat_rows,
+    shrinking_of,
+    waiting_row,
+)
 from azsyncd.engine.office import NotThere, Office, told
 from azsyncd.engine.reconcile import Reconcile
 from azsyncd.engine.running import Running
@@ -26,8 +33,6 @@ from azsyncd.state.store import Connection, Store, open_store
 
 WAIT_SECONDS = 120.0
 """How long a command waits for a round that it asked for, before it goes on with what is known."""
-
-MOST_ROWS = 200_000
 
 _EXAMPLES = 3
 
@@ -270,7 +275,9 @@ def _target_plan(
         budgets={k: dict(v) for k, v in budgets_of(db, t, reconcile.policy, start, wanted).items()},
         shrinking=shrinking_of(db, t, reconcile.policy, start, shrinks),
         seats=seat_rows(reconcile.capabilities),
-        unexplained=questions.unexplained(db, t, running.signed_in_as()),
+        unexplained=max(
+            0, questions.unexplained(db, t, running.signed_in_as()) - changes.get("adopt", 0)
+        ),
         seconds=round(calls / rate, 1),
     )
     if warnings:

@@ -235,7 +235,9 @@ def _problems(
                 f" azsyncd accounts --failing --target {row['target']}"
             )
         if row["leavers_with_access"]:
-            found.append(f"{row['target']}: {row['leavers_with_access']} leavers still have access")
+            number = row["leavers_with_access"]
+            who = "1 leaver still has" if number == 1 else f"{number} leavers still have"
+            found.append(f"{row['target']}: {who} access")
     for problem in running.keeper.problems().values() if running.keeper else ():
         found.append(_joined(f"notifications: {problem.message}", problem.hint))
     return found

@@ -192,9 +192,9 @@ class Graph:
         return redact(f"{told} (request-id {request_id})" if request_id else told)
 
     def _foreign(self, link: str) -> ForeignLink:
-        host = urlsplit(link).hostname if "@" not in link else "an address with user information"
+        host = urlsplit(link).netloc if "@" not in link else "an address with user information"
         return ForeignLink(
-            f"Graph's answer leads to {host}, which is not {urlsplit(self.root).hostname}: "
+            f"Graph's answer leads to {host}, which is not {urlsplit(self.root).netloc}: "
             "not followed",
             "check graph_url and whether a proxy changes what Graph says",
         )

@@ -173,3 +173,30 @@ async def test_rule_25_two_products_with_the_same_foreign_accounts_are_noticed(
         await office.turn(name)
     same = await office.store.read(lambda db: questions.same_accounts(db, 1, 2))
     assert same == (6, 7)  # not whom we have made in both
+
+
+async def test_seats_are_counted_anew_now_and_then_after_something_was_written(
+    office: Office,
+) -> None:
+    """A metric and its alert live from it; one change costs no request more."""
+    counted = 0
+
+    class Licensed(Memory):
+        async def seats(self) -> tuple[Seats, ...]:
+            nonlocal counted
+            counted += 1
+            return (Seats("jira-software", 10, 10 - len(self.held)),)
+
+    able = replace(ABLE, seats=(Seats("jira-software", 10, 10),))
+    office.products["jira"] = Licensed("jira", capabilities=able)
+    await office.open("jira")
+    await office.crawl(user(1))
+    await office.turn("jira")
+    assert counted == 0  # it was probed a moment ago
+    for number in (2, 3):
+        office.clock.advance(600.0)
+        await office.crawl(user(number), whole=False)
+        await office.turn("jira")
+    assert counted == 1
+    known = office.reconciles["jira"].capabilities
+    assert known is not None and known.seats[0].remaining == 7

@@ -59,7 +59,7 @@ async def test_rule_26_one_user_is_no_consent_to_a_first_contact(office: Office)
         product.put(Account(username=f"{name}@x.org", email="old@x.org"))
     await office.crawl(person("u1"), person("u2"), team("u1"))
     told = await office.operations.sync(by="jo", user="u1@x.org")
-    assert "first contact" in told["targets"][0]["error"]
+    assert "first contact" in told["targets"][0]["waits"]
     assert not product.calls
     row = (await office.store.read(targets.all_targets))[0]
     assert row.first_contact == "open"
