@@ -127,6 +127,8 @@ def _rule_lines(rules: Iterable[Mapping[str, Any]]) -> Iterator[str]:
 def _group_cells(row: Mapping[str, Any]) -> list[str]:
     if row["wanted"]:
         sign, said = ("=", "is in it") if row["in_product"] else ("+", "is to be in it")
+        if not row["in_product"] and row.get("blocked"):
+            sign, said = " ", f"is not put into it: {row['blocked']}"
     elif row.get("whose") == "foreign":
         sign, said = " ", "is in it, not by azsyncd"
     else:

@@ -77,6 +77,11 @@ def _user(db: Connection, n: int, reconciles: list[Reconcile], about: int | None
     told: dict[str, Any] = {"kind": "user", "entra": _identity(base.user, base.verified)}
     told["targets"] = [_user_in(db, base, each, about) for each in reconciles]
     told["what_to_do"] = _advice(told["targets"])
+    if questions.is_doubted(db, n):
+        told["entra"]["note"] = (
+            "Entra did not show her when it was last read, which is not believed"
+        )
+        told["what_to_do"] = questions.not_believed(db)[1]
     return told
 
 
@@ -111,7 +116,8 @@ def _user_in(
         if row["left_at"] is not None:
             told["link"]["left_at"] = iso(row["left_at"])
     told["account"] = codec.account_to_dict(known.account) if known.account else None
-    told["groups"] = _groups_of(db, base, known.edges, wanted_groups(known, desk), planning)
+    wanted = wanted_groups(known, desk)
+    told["groups"] = _groups_of(db, base, known.edges, wanted, planning, _STAYS_OUT.get(wish.kind))
     noted = _noted(db, t, base.n, desk.now)
     told["planned"] = [
         change_row(
@@ -161,6 +167,9 @@ _VERDICTS = {
 }
 
 
+_STAYS_OUT = {Kind.GONE: "she is not in scope", Kind.HANDS_OFF: "hands off"}
+
+
 def _held(db: Connection, t: int, n: int) -> list[dict[str, Any]]:
     return [
         {"hold": each["hold"], "kind": each["kind"], "change": each["change"],
@@ -195,7 +204,9 @@ def _groups_of(
     edges: Any,
     wanted: set[ObjectId],
     planning: Planning,
+    blocked: str | None,
 ) -> list[dict[str, Any]]:
+    """`blocked`: why she is put into none of them."""
     rows = []
     for group in sorted(wanted | set(edges), key=lambda each: _group_name(planning, each) or each):
         path = questions.path(db, base.n, group)
@@ -207,7 +218,8 @@ def _groups_of(
                 "in_product": edge is not None,
                 "whose": None if edge is None else "ours" if edge.ours else "foreign",
                 "through": " > ".join(path) if len(path) > 1 else "",
-                "blocked": planning.groups[group].blocked if group in planning.groups else None,
+                "blocked": blocked
+                or (planning.groups[group].blocked if group in planning.groups else None),
             }
         )
     return rows
@@ -243,6 +255,7 @@ def _membership(
     noted = next(
         (w for w in questions.waiting_of(db, planning.t, base.n) if w["gn"] == about), None
     )
+    held = next((h for h in questions.held_of(db, planning.t, base.n) if h["gn"] == about), None)
     if group not in planning.groups:
         why = f"{name} is not among the synced groups: see `azsyncd explain {group}`"
     elif not told["in_entra"] and edge is None:
@@ -253,6 +266,8 @@ def _membership(
         why = f"{who} has no account here: see the steps above"
     elif waits is not None:
         why = f"it waits: {waits.detail}"
+    elif held is not None:
+        why = f"it is held: azsyncd holds show {held['hold']}"
     elif noted is not None and noted["attempts"]:
         why = f"the product refused it {noted['attempts']} times: {noted['detail']}"
     elif noted is not None and change is not None:
@@ -352,7 +367,7 @@ def _advice(rows: list[dict[str, Any]]) -> str:
                 return f"azsyncd release {hold['hold']} takes the rejection back"
             return f"azsyncd holds show {hold['hold']}, then approve or reject it"
         for waits in row["withheld"]:
-            if waits["hint"]:
+            if waits["hint"] and not waits["hint"].startswith("azsyncd explain "):
                 return str(waits["hint"])
         if row["withheld"]:
             return f"{row['target']}: {row['withheld'][0]['detail']}"

@@ -146,6 +146,17 @@ def withheld(db: sqlite3.Connection, t: int) -> dict[str, int]:
     return found
 
 
+def is_doubted(db: sqlite3.Connection, n: int) -> bool:
+    """Whether an object was absent when Entra was last read completely, and is not believed to be
+    gone (rule 7)."""
+    row = db.execute(
+        "SELECT o.crawl, h.payload FROM object o, hold h WHERE o.n = ? AND o.presence = 'present'"
+        " AND h.t IS NULL AND h.kind = 'source' AND h.state = 'open' ORDER BY h.id DESC LIMIT 1",
+        (n,),
+    ).fetchone()
+    return row is not None and row["crawl"] < int(codec.load(row["payload"]).get("crawl", 0))
+
+
 def not_believed(db: sqlite3.Connection) -> tuple[int, str]:
     """What Entra did not show when it was last read completely, and is not believed to be gone
     (rule 7): how many objects and memberships, and one line that says why and what to do."""

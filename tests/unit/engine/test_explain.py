@@ -12,7 +12,18 @@ import pytest
 from azsyncd.errors import AzsyncdError, TargetUnavailable
 from azsyncd.model.accounts import Account, Capabilities, Mark
 from azsyncd.model.identities import MemberKind, MemberSeen, ObjectId, Seen
-from azsyncd.plan.policy import AccountRules, Entry, GroupScope, Policy, Scope, UserScope
+from azsyncd.plan.policy import (
+    AccountRules,
+    Budget,
+    Entry,
+    GroupScope,
+    GuardRules,
+    Policy,
+    Scope,
+    UserScope,
+)
+from azsyncd.state import holds
+from azsyncd.state.store import Connection, get_meta
 from azsyncd.targets.memory import ABLE
 
 from .office import Office, opened
@@ -176,3 +187,33 @@ async def test_a_product_that_does_not_answer_is_named(tmp_path: Path) -> None:
         state = office.reconciles["jira"].state
         state.state, state.detail = "down", "for an hour"
         assert (await told(office, "u1"))["not_asked"] == "for an hour"
+
+
+async def test_whom_entra_did_not_show_is_said_not_to_be_believed_gone(office: Office) -> None:
+    """All is as the mirror says; but the mirror is what is in doubt (rule 7)."""
+    await office.crawl(ENTRA[0])  # everybody else is missing
+
+    def hold(db: Connection) -> int:
+        payload = {"crawl": get_meta(db, "crawl"), "items": 11}
+        return holds.open_hold(db, None, holds.SOURCE, "one user", 1.0, (), payload)
+
+    await office.store.write(hold)
+    found = await office.operations.explain(who="u2@x.org")
+    assert "not believed" in found["entra"]["note"]
+    assert "azsyncd approve" in found["what_to_do"]
+
+
+async def test_what_is_held_is_not_promised(office: Office) -> None:
+    rules = GuardRules(remove_member=Budget(count=0))
+    await office.open("jira", STAFF.model_copy(update={"guard": rules}))
+    innermost = next(each for each in ENTRA if each.properties.get("displayName") == "innermost")
+    out = MemberSeen(ObjectId("u1"), MemberKind.USER, removed=True)
+    await office.crawl(replace(innermost, members=(out,)), whole=False)
+    await office.turn("jira")
+    row = await told(office, "u1@x.org", "atl-all")
+    assert "azsyncd holds show" in row["what_to_do"]
+
+
+async def test_nobody_who_is_out_of_scope_is_to_be_in_a_group(office: Office) -> None:
+    row = await told(office, "u6")
+    assert {each["blocked"] for each in row["groups"]} <= {"hands off"}
