@@ -26,7 +26,7 @@ from azsyncd.model.identities import Group, ObjectId
 from azsyncd.plan.desk import Desk
 from azsyncd.plan.edges import Part, entitled_groups, wanted_groups
 from azsyncd.plan.expressions import ExpressionFailed, Unread
-from azsyncd.plan.facts import GroupFacts, WantedGroup
+from azsyncd.plan.facts import OWN, GroupFacts, WantedGroup
 from azsyncd.plan.groups import GroupPlan, in_scope, is_own, plan_group, plan_own, wanted_name
 from azsyncd.plan.mapping import AccountMapping, GroupMapping
 from azsyncd.plan.nesting import FLAT, Nesting, nest, plan_nesting
@@ -176,7 +176,9 @@ class Planning:
 
     def _group_plan(self, db: Connection, n: int, group: Group, desk: Desk) -> GroupPlan:
         if is_own(group.id):
-            return plan_own(facts_.group_facts(db, self.t, n, group, group.name), desk)
+            facts = facts_.group_facts(db, self.t, n, group, group.name)
+            awaited = self._scope.is_awaited(db, group.name)
+            return plan_own(replace(facts, awaited=awaited), desk)
         base = self._group_facts(db, n, group, None)
         name = None
         if in_scope(base, desk)[0] is Verdict.IN:
@@ -188,8 +190,14 @@ class Planning:
 
     def _group_facts(self, db: Connection, n: int, group: Group, name: str | None) -> GroupFacts:
         facts = facts_.group_facts(db, self.t, n, group, name)
-        follows, moved = self._scope.follows(db, n), self._scope.has_moved(db, n)
-        return replace(facts, followed=follows, moved=moved)
+        gone_from = self._scope.has_left(db, n)
+        stands = [OWN + each for each in gone_from if own.stands(db, self.t, each)]
+        return replace(
+            facts,
+            followed=self._scope.follows(db, n),
+            moved=bool(gone_from),
+            left=ObjectId(stands[0]) if stands else None,
+        )
 
     def judge_group(self, db: Connection, n: int, group: Group) -> tuple[GroupPlan, str, str]:
         """For `explain`: the group's plan, the scope's verdict, and its evidence."""
@@ -237,12 +245,16 @@ class Planning:
     ) -> set[int]:
         """Whose memberships have to be looked at because of it."""
         row = links.get(db, self.t, n)
-        if row is not None and row["g"] is not None:
-            self._scope.forget_move(db, n)  # it has arrived
-        plan = self._group_plan(db, n, group, desk)
         heads: set[int] = set()
+        arrived = row is not None and row["g"] is not None
+        if arrived or self._scope.has_left(db, n):
+            base = self._group_facts(db, n, group, None)
+            if arrived or in_scope(base, desk)[0] in (Verdict.OUT, Verdict.EXCLUDED):
+                for name in self._scope.forget_move(db, n):
+                    heads |= self._draft_own(db, draft, name, desk)
+        plan = self._group_plan(db, n, group, desk)
         if (plan.leaves or plan.takes_over) and self._writes_links:
-            heads = self._move(db, draft, n, plan, desk)
+            heads |= self._move(db, draft, n, plan, desk)
             plan = self._group_plan(db, n, group, desk)
         before = self.groups.get(group.id)
         self._note_hold(group.id, plan)
@@ -267,8 +279,9 @@ class Planning:
     def _move(self, db: Connection, draft: Draft, n: int, plan: GroupPlan, desk: Desk) -> set[int]:
         """A group gets another group of the product; what it leaves is the product's own."""
         heads = links.holders(db, self.t, n)
-        if plan.leaves:
-            self._scope.note_move(db, n)
+        row = links.get(db, self.t, n)
+        if plan.leaves and row is not None and row["g"] is not None:
+            self._scope.note_move(db, n, links.group_name(db, row["g"]))
         moved = [own.hand_over(db, self.t, n) if plan.leaves else None]
         if plan.takes_over is not None:
             moved.append(own.take_over(db, self.t, plan.takes_over, n))
@@ -280,6 +293,15 @@ class Planning:
                 # Whoever wants that name was told that it is taken, perhaps in this very slice.
                 facts_.wake_claimants(db, self.t, "group", group.name, self._clock.now())
         return heads
+
+    def _draft_own(self, db: Connection, draft: Draft, name: str, desk: Desk) -> set[int]:
+        """Nobody waits any more for what has left this group."""
+        m = mirror.number_of(db, OWN + name)
+        group = None if m is None else facts_.group_base(db, m)
+        if m is None or group is None:
+            return set()
+        self._recording.take_back(db, draft, m)
+        return self._draft_group(db, draft, m, group, desk)
 
     # Groups in groups -----------------------------------------------------------------------------
 

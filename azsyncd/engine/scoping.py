@@ -126,17 +126,21 @@ class Scoping:
         entries = scopes.entries_of(db, self._t, "include", n)
         return bool(entries & self._include_keys)
 
-    def note_move(self, db: Connection, n: int) -> None:
-        """This group leaves what it is linked to, and is followed all the same (rule 12)."""
-        facts.remember(db, self._t, "moved", "", n)
+    def note_move(self, db: Connection, n: int, left: str) -> None:
+        """This group leaves the one of that name, and is followed all the same (rule 12)."""
+        facts.remember(db, self._t, "moved", fold(left), n)
 
-    def forget_move(self, db: Connection, n: int) -> None:
-        """It is linked again."""
-        facts.forget(db, self._t, "moved", "", n)
+    def forget_move(self, db: Connection, n: int) -> set[str]:
+        """It is linked again, or is no group of ours any more: the names that it had left."""
+        return scopes.forget_moves(db, self._t, n)
 
-    def has_moved(self, db: Connection, n: int) -> bool:
-        """Whether this group has left what it was linked to, and is not linked again."""
-        return scopes.has_matched(db, self._t, "moved", "", n)
+    def has_left(self, db: Connection, n: int) -> set[str]:
+        """The groups that this one was linked to, while it is not linked again."""
+        return scopes.entries_of(db, self._t, "moved", n)
+
+    def is_awaited(self, db: Connection, name: str) -> bool:
+        """Whether a group that has left this one has not arrived anywhere so far."""
+        return scopes.is_named(db, self._t, "moved", fold(name))
 
 
 def unmatched(db: Connection, scope: Scope) -> list[str]:

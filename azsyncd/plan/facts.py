@@ -95,7 +95,8 @@ class GroupFacts:
     """A group, and what stands in the target for it.
 
     `followed`: the scope's entry that it once matched is still in the file (rule 12). `moved`: it
-    has left a group that it was linked to for another, which may not be there yet.
+    has left a group that it was linked to for another, which may not be there yet; `left`: that
+    group, while it stands. `awaited`: of an own group, that whoever left it has not arrived.
     """
 
     group: Group
@@ -105,6 +106,8 @@ class GroupFacts:
     under_name: GroupStanding | None = None
     followed: bool = False
     moved: bool = False
+    left: ObjectId | None = None
+    awaited: bool = False
     former_name: str | None = None  # its display name before its last change (rule 12)
 
 

@@ -60,6 +60,8 @@ def is_own(id_: ObjectId) -> bool:
 def plan_own(facts: GroupFacts, desk: Desk) -> GroupPlan:
     """Decide for a group of `groups.default`, or one that stands for nothing any more."""
     listed = {OWN + fold(name) for name in desk.policy.groups.default}
+    if facts.group.id not in listed and facts.awaited:
+        return GroupPlan()  # who is in it keeps what it gives until the new one stands
     if facts.group.id not in listed:
         return _gone(facts, "it stands for no group of the scope any more", desk)
     try:
@@ -109,10 +111,18 @@ def plan_group(facts: GroupFacts, desk: Desk) -> GroupPlan:
         waiting = (_wait(facts, Withheld.INVALID_VALUE, str(error)),)
         return GroupPlan(waiting=waiting, wanted=_kept(facts, desk))
     if facts.link is None or facts.link.state is LinkState.PENDING:
-        return _new(facts, name, desk, Reason.NEW)
+        return _back(facts, _new(facts, name, desk, Reason.NEW), desk)
     if facts.standing is None:
         return _new(facts, name, desk, Reason.DRIFT)
     return _linked(facts, facts.standing, name, desk)
+
+
+def _back(facts: GroupFacts, plan: GroupPlan, desk: Desk) -> GroupPlan:
+    """What has left its group for another that cannot be had any more has the old one again."""
+    stuck = not plan.changes and plan.takes_over is None
+    if facts.left is None or not stuck or desk.gives(facts.left):
+        return plan
+    return replace(plan, takes_over=facts.left)
 
 
 def _kept(facts: GroupFacts, desk: Desk, *, frozen: str | None = None) -> WantedGroup | None:

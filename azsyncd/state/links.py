@@ -8,7 +8,8 @@ from collections.abc import Collection, Iterable, Mapping
 from azsyncd.model.accounts import Account, TargetGroup
 from azsyncd.model.identities import ObjectId
 from azsyncd.model.links import AccountLink, Edge, GroupLink, LinkState, Origin
-from azsyncd.state import codec, waiting
+from azsyncd.plan.facts import OWN
+from azsyncd.state import codec, scopes, waiting
 
 
 def account_link(row: sqlite3.Row, object_id: ObjectId, key: str | None) -> AccountLink:
@@ -152,6 +153,10 @@ def settle_group(db: sqlite3.Connection, t: int, n: int, g: int, origin: Origin)
         " ON CONFLICT (t, n) DO UPDATE SET g = excluded.g, state = 'live', sent = NULL",
         (t, n, g, origin),
     )
+    for name in scopes.forget_moves(db, t, n):  # what it left is not needed any more
+        row = db.execute("SELECT n FROM object WHERE id = ?", (OWN + name,)).fetchone()
+        if row is not None:
+            waiting.look_again(db, t, row["n"], 0.0)
     waiting.wake_members(db, t, n)
 
 
@@ -265,6 +270,11 @@ def edges_of(db: sqlite3.Connection, t: int, a: int) -> dict[ObjectId, Edge]:
         id_: Edge(id_, None if ours is None else bool(ours), bool(inherited), bool(unsure))
         for id_, ours, inherited, unsure in rows
     }
+
+
+def group_name(db: sqlite3.Connection, g: int) -> str:
+    """The name of a target's group, folded."""
+    return str(db.execute("SELECT name FROM target_group WHERE g = ?", (g,)).fetchone()["name"])
 
 
 def group_number(db: sqlite3.Connection, t: int, group_id: ObjectId) -> int | None:

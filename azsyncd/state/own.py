@@ -51,6 +51,16 @@ def take_over(db: sqlite3.Connection, t: int, owner: ObjectId, n: int) -> int | 
     return m
 
 
+def stands(db: sqlite3.Connection, t: int, name: str) -> bool:
+    """Whether the own group of this name (folded) stands in the product."""
+    row = db.execute(
+        "SELECT 1 FROM object o JOIN link l ON l.t = ? AND l.n = o.n AND l.g IS NOT NULL"
+        " WHERE o.id = ?",
+        (t, OWN + name),
+    ).fetchone()
+    return row is not None
+
+
 def _number(db: sqlite3.Connection, id_: ObjectId) -> int | None:
     row = db.execute("SELECT n FROM object WHERE id = ?", (id_,)).fetchone()
     return None if row is None else int(row["n"])

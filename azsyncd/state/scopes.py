@@ -38,6 +38,20 @@ def has_matched(db: sqlite3.Connection, t: int, role: str, entry: str, n: int) -
     return row is not None
 
 
+def forget_moves(db: sqlite3.Connection, t: int, n: int) -> set[str]:
+    """A group is linked again: returns the names of the groups that it had left."""
+    rows = db.execute(
+        "DELETE FROM scope_match WHERE t = ? AND role = 'moved' AND n = ? RETURNING entry", (t, n)
+    )
+    return {row["entry"] for row in rows.fetchall()}
+
+
+def is_named(db: sqlite3.Connection, t: int, role: str, entry: str) -> bool:
+    """Whether anything is remembered of this entry."""
+    sql = "SELECT 1 FROM scope_match WHERE t = ? AND role = ? AND entry = ? LIMIT 1"
+    return db.execute(sql, (t, role, entry)).fetchone() is not None
+
+
 def doubt(db: sqlite3.Connection, t: int) -> str | None:
     """Why a target's scope is in doubt (rule 11), as it was last planned; None if it is not."""
     row = db.execute(

@@ -450,3 +450,38 @@ async def test_rule_12_a_group_that_is_renamed_gets_no_deleted_ones_without_a_pe
     assert product.members_of("atl-a") == {"ann@x.example"}
     waits = await office.store.read(lambda db: waiting.listed(db, 1))
     assert [(row["id"], row["reason"]) for row in waits] == [("g2", "conflict")]
+
+
+@pytest.mark.parametrize("rules", ["empty", "delete"])
+async def test_rule_31_nobody_loses_the_old_group_before_the_new_one_stands(
+    office: Office, rules: Any
+) -> None:
+    policy = Policy(
+        scope=EVERYBODY,
+        groups=GroupRules(on_rename="new_group", gone=rules),
+        guard=GuardRules(delete_group="unlimited", shrink_group="unlimited"),
+    )
+    product = await office.open("p", policy)
+    await office.crawl(user(1, "ann"), group(1, "atl-a", member(1)), group(2, "atl-c"))
+    await office.turn("p")
+
+    async def refuse(when: str, method: str) -> None:
+        if method == "create_group":
+            raise ChangeRejected("not that name", target="p", status=400)
+
+    product.faults, fine = refuse, product.faults
+    await office.crawl(group(1, "atl-b"), whole=False)
+    await turns(office)
+    assert product.members_of("atl-a") == {"ann@x.example"}
+    await office.crawl(group(1, "atl-c"), whole=False)  # that cannot be had either
+    await turns(office)
+    product.faults = fine
+    await office.turn("p", full=True)
+    assert product.members_of("atl-a") == {"ann@x.example"}
+    waits = await office.store.read(lambda db: waiting.listed(db, 1))
+    assert [(row["id"], row["reason"]) for row in waits] == [("g1", "conflict")]
+    await office.crawl(group(1, "atl-d"), whole=False)
+    await turns(office)
+    assert product.members_of("atl-d") == {"ann@x.example"}
+    left = product.held_groups.get("atl-a")
+    assert left is None if rules == "delete" else left is not None and not left.members
