@@ -15,6 +15,7 @@ the planner. Where the rules leave it open what comes out, either is taken:
  - whose values cannot be had (`invalid_value`) keeps or follows her memberships;
  - a group that waits for the name of another that is kept, or only wishes for it;
  - a name whose account somebody deleted is free, or kept for its owner;
+ - who is put back by hand right after she was taken out may seem to be in through another group;
  - a foreign member whose name or address somebody has who waits;
  - whether a group that was adopted, not made, is deleted or left with `gone: delete`.
 """
@@ -147,6 +148,8 @@ class Oracle:
         self.admin_members: dict[str, set[str]] = {}
         self._left_at: dict[str, float] = {}  # since when somebody is away, down or not
         self._moved: set[str] = set()  # groups that were made or taken over today
+        self._back: set[str] = set()  # leavers who came back for some days, perhaps unseen
+        self._ended: set[tuple[str, str]] = set()  # (group, who): memberships that ended
         self._was_dead: set[str] = set()  # linked groups that were deleted for some days
         self._called: dict[str, str] = {}  # what each group is called in Entra
         self._formerly: dict[str, str] = {}  # … and was, before its last change
@@ -173,6 +176,7 @@ class Oracle:
         for who in self.links:
             if who in inside:
                 self._left_at.pop(who, None)
+                self._back.add(who)
             else:
                 self._left_at.setdefault(who, now)
         self._was_dead |= self.places.keys() - truth.groups.keys()
@@ -195,6 +199,7 @@ class Oracle:
         self._met_again(wants)
         self._leavers(truth, wants, now)
         self._names(truth, wants)
+        self._back.clear()
         self._overdue(truth, now)
         self._accounts(truth, wants)
         self._groups(truth)
@@ -282,6 +287,8 @@ class Oracle:
                 continue
             if link.away is None:
                 link.away = (min(now, self._left_at.get(who, now)), now)
+            elif who in self._back:
+                link.away = (link.away[0], now)
             if link.key not in self.product.held:
                 if who in self.lost and not self._full:
                     continue  # nobody has seen it so far
@@ -552,6 +559,8 @@ class Oracle:
             for g in self.places.keys() & nodes.keys()
             if any(each.matches(g, nodes[g].properties) for each in self.rules.exclude_groups)
         }
+        # Whoever is renamed and deleted on one day is known by the name before.
+        out |= {g for g, p in self.places.items() if p.frozen and g not in truth.groups}
         for g, place in self.places.items():
             place.frozen = g in out  # hands off, as with people (rule 9)
         for g in out - truth.groups.keys():  # deleted with its last name unread: gone, not excluded
@@ -753,6 +762,7 @@ class Oracle:
                 if link.away is not None and link.key not in held.members:
                     self._missing_leaver(truth, g, place, who, link, path)
         for who, found in edges.items():
+            self._ended |= {(g, who) for g in self.links[who].edges - found}
             self.links[who].edges = found
 
     def _path(self, truth: Truth, g: str) -> frozenset[str]:
@@ -785,7 +795,7 @@ class Oracle:
         if who in self.pinned or (who in wants and (who in path or not wants[who].legal)):
             return
         foreign = (place.name, key) in self.by_hand or place.name in self._moved
-        if foreign and not (removes and self._full and who in wants):
+        if foreign and (not (removes and self._full and who in wants) or (g, who) in self._ended):
             return
         if who in wants:
             self._say(who, "should not be in", place)
