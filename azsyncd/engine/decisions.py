@@ -12,7 +12,7 @@ from azsyncd.engine.office import NotThere, Office
 from azsyncd.errors import AzsyncdError
 from azsyncd.model.changes import Withheld
 from azsyncd.operations import HoldRow
-from azsyncd.state import codec, holds, mirror, questions, spill, targets, waiting
+from azsyncd.state import codec, folding, holds, mirror, questions, spill, targets, waiting
 from azsyncd.state.store import Connection, get_meta
 
 _NUMBER = re.compile(r"[0-9]{1,18}")
@@ -75,7 +75,7 @@ class Decisions(Office):
                         "azsyncd holds lists what the newer one left open; azsyncd sync --full"
                         " reads again",
                     )
-                mirror.approve_sweep(db, crawl, now)
+                folding.approve_sweep(db, crawl, now)
                 if not had_proof:
                     targets.all_due(db)  # removals that waited for the proof are planned now
                 questions.close_hold(db, hold, "approved", by, reason, now)

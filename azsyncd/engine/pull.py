@@ -31,7 +31,7 @@ from azsyncd.errors import (
     SourceUnavailable,
 )
 from azsyncd.model.identities import FEEDS, MemberSeen, ObjectId, Page
-from azsyncd.state import holds, mirror, staging, targets
+from azsyncd.state import folding, holds, mirror, staging, targets
 from azsyncd.state.staging import CRAWL, ROUND
 from azsyncd.state.store import Connection, Store, get_meta, set_meta
 
@@ -109,7 +109,7 @@ class Pull:
         store: Store,
         clock: Clock,
         *,
-        selected: mirror.Selected,
+        selected: folding.Selected,
         poll_seconds: float,
         on_advance: Callable[[int, float], None],
         on_round: RoundDone = lambda trigger, seconds, changed: None,
@@ -118,7 +118,7 @@ class Pull:
         self.bell = Bell(clock)
         self.state = PullState()
         self._source = source
-        self._next: tuple[Source, mirror.Selected] | None = None
+        self._next: tuple[Source, folding.Selected] | None = None
         self._store = store
         self._clock = Steady(clock)  # ages of links and of soft deletes
         self._selected = selected
@@ -153,7 +153,7 @@ class Pull:
         self._impatient = self._impatient or reason == "operator"
         self.bell.ring(reason)
 
-    def crawl_with(self, source: Source, selected: mirror.Selected) -> None:
+    def crawl_with(self, source: Source, selected: folding.Selected) -> None:
         """Crawl with another selection beside the running feed; both switch when it closes (5)."""
         self._next = (source, selected)
         self.owe_crawl("reload")
@@ -311,7 +311,7 @@ class Pull:
             return
         self._dead_rounds = 0
         closed = await self._store.write(
-            lambda db: mirror.fold_round(db, self._selected, self._clock.now())
+            lambda db: folding.fold_round(db, self._selected, self._clock.now())
         )
         self._closed_rounds += 1
         self._mind_hidden(closed.hidden)
@@ -357,7 +357,7 @@ class Pull:
         )
 
     async def _after(
-        self, closed: mirror.Closed, trigger: str, began: float, seen_at: float
+        self, closed: folding.Closed, trigger: str, began: float, seen_at: float
     ) -> None:
         self._well()
         self._impatient = False
@@ -485,9 +485,9 @@ class Pull:
         self.state.page_failures.clear()
         selected = self._next[1] if self._next else self._selected
 
-        def close(db: Connection) -> mirror.Closed:
+        def close(db: Connection) -> folding.Closed:
             had_proof = mirror.has_proof(db)
-            closed = mirror.fold_crawl(db, selected, self._clock.now())
+            closed = folding.fold_crawl(db, selected, self._clock.now())
             _settle_source_hold(db, closed, self._clock.now())
             set_meta(db, CRAWL_OWED, 0)
             if closed.proof and not had_proof:
@@ -540,7 +540,7 @@ def _key(pass_: str, feed: str) -> str:
     return f"{pass_}:{feed}"
 
 
-def _users(closed: mirror.Closed) -> int:
+def _users(closed: folding.Closed) -> int:
     return closed.counts.users if closed.counts else 0
 
 
@@ -553,7 +553,7 @@ def _dead_links(db: Connection) -> None:
     staging.forget_links(db)
 
 
-def _settle_source_hold(db: Connection, closed: mirror.Closed, now: float) -> None:
+def _settle_source_hold(db: Connection, closed: folding.Closed, now: float) -> None:
     """A plausible crawl ends earlier doubt; an implausible one opens a hold (rule 7), unless a
     person has rejected the very same before: that stays rejected, in silence (rule 38)."""
     holds.close_standing(db, None, holds.SOURCE, "gone")

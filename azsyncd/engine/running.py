@@ -45,7 +45,15 @@ from azsyncd.metrics import Metrics
 from azsyncd.model.accounts import fold
 from azsyncd.model.subscriptions import Kept
 from azsyncd.plan.policy import GuardClass, Policy
-from azsyncd.state import configurations, journal, mirror, questions, subscriptions, targets
+from azsyncd.state import (
+    configurations,
+    folding,
+    journal,
+    mirror,
+    questions,
+    subscriptions,
+    targets,
+)
 from azsyncd.state.store import COPIED, Connection, Store, get_meta, set_meta
 from azsyncd.targets.base import Target
 from azsyncd.targets.connect import SignIn, connect
@@ -70,7 +78,7 @@ class Running:
         metrics: Metrics,
         events: Events,
         *,
-        selected: mirror.Selected | None = None,
+        selected: folding.Selected | None = None,
     ) -> None:
         self.loaded = loaded
         self.config: Config = loaded.config
@@ -109,7 +117,7 @@ class Running:
         metrics: Metrics,
         events: Events,
         *,
-        selected: mirror.Selected | None = None,
+        selected: folding.Selected | None = None,
     ) -> Running:
         """Open every secret, bind the state to tenant and targets, put the parts together.
 
@@ -460,7 +468,7 @@ class Running:
             self.pull.state.revision = revision
             self._advanced(revision, self.clock.monotonic())
 
-    async def crawl_for(self, selected: mirror.Selected) -> None:
+    async def crawl_for(self, selected: folding.Selected) -> None:
         """Read another selection beside the running feed (rule 5)."""
         self.pull.crawl_with(delta_for(self.graph, selected), selected)
 
@@ -558,18 +566,18 @@ class Book:
 # Small pieces -------------------------------------------------------------------------------------
 
 
-def selection_of(config: Config) -> mirror.Selected:
+def selection_of(config: Config) -> folding.Selected:
     """The properties that a file needs, by kind."""
     users, groups = config.properties()
     return {"user": tuple(sorted(users)), "group": tuple(sorted(groups))}
 
 
-def covers(selected: mirror.Selected, wanted: mirror.Selected) -> bool:
+def covers(selected: folding.Selected, wanted: folding.Selected) -> bool:
     """Whether everything that is wanted is read already."""
     return all(set(wanted[kind]) <= set(selected[kind]) for kind in ("user", "group"))
 
 
-def delta_for(graph: Graph, selected: mirror.Selected) -> Delta:
+def delta_for(graph: Graph, selected: folding.Selected) -> Delta:
     """The feeds with this selection."""
     return Delta(graph, user_properties=selected["user"], group_properties=selected["group"])
 

@@ -15,7 +15,7 @@ from azsyncd.plan.policy import Policy
 from azsyncd.sandbox.layout import Oddities
 from azsyncd.sandbox.nodes import Sort
 from azsyncd.sandbox.tenant import Tenant
-from azsyncd.state import holds, mirror, questions, targets, waiting
+from azsyncd.state import folding, holds, questions, targets, waiting
 from azsyncd.state.store import Connection
 from azsyncd.targets.memory import ABLE
 from tests.simulation.watching import is_write
@@ -325,7 +325,7 @@ class Days:
             now = world.clock.now()
             for hold in holds.listed(db):
                 if hold.kind == holds.SOURCE:
-                    mirror.approve_sweep(db, int(hold.payload["crawl"]), now)
+                    folding.approve_sweep(db, int(hold.payload["crawl"]), now)
                     questions.close_hold(db, hold.id, "approved", "sim", "", now)
                 elif hold.kind == holds.FIRST_CONTACT:
                     questions.close_hold(db, hold.id, "approved", "sim", "", now)

@@ -26,7 +26,7 @@ from azsyncd.plan.policy import (
     UserScope,
 )
 from azsyncd.sandbox.odata import Ask
-from azsyncd.state import holds, mirror, questions, waiting
+from azsyncd.state import folding, holds, questions, waiting
 from azsyncd.state.store import Connection
 
 from .comparing import differences
@@ -216,7 +216,7 @@ class Accident:
             def approve(db: Connection, now: float = now) -> None:
                 for hold in holds.listed(db):
                     if hold.kind == holds.SOURCE:
-                        mirror.approve_sweep(db, int(hold.payload["crawl"]), now)
+                        folding.approve_sweep(db, int(hold.payload["crawl"]), now)
                         questions.close_hold(db, hold.id, "approved", "sim", "", now)
                         continue
                     for n in holds.decide(db, hold.id, "approved", "sim", "", now):

@@ -10,7 +10,7 @@ from azsyncd.model.accounts import Account
 from azsyncd.plan.policy import Budget, Entry, GuardRules, Policy, UserScope
 from azsyncd.sandbox.layout import Oddities
 from azsyncd.sandbox.nodes import Refusal
-from azsyncd.state import holds, mirror, staging, targets, waiting
+from azsyncd.state import folding, holds, staging, targets, waiting
 from azsyncd.state.store import Connection
 
 from .comparing import differences
@@ -313,7 +313,7 @@ class History:
             for hold in holds.listed(db):
                 if hold.kind == holds.SOURCE:
                     if hold.payload["crawl"] > begun:  # it was whole: so few are there
-                        mirror.approve_sweep(db, hold.payload["crawl"], world.clock.now())
+                        folding.approve_sweep(db, hold.payload["crawl"], world.clock.now())
                         holds.close_standing(db, None, holds.SOURCE, "approved")
                     continue
                 holds.decide(db, hold.id, "approved", "sim", "", world.clock.now())

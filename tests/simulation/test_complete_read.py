@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from azsyncd.plan.policy import GuardRules, Policy
 from azsyncd.sandbox.odata import Ask
-from azsyncd.state import holds, mirror, questions, targets, waiting
+from azsyncd.state import folding, holds, questions, targets, waiting
 from azsyncd.state.store import Connection
 
 from .comparing import differences
@@ -77,7 +77,7 @@ def test_rule_07_removals_wait_additions_go_on_and_a_person_lets_it_through(worl
     async def let_through() -> None:
         def approve(db: Connection) -> None:
             now = world.clock.now()
-            mirror.approve_sweep(db, int(hold.payload["crawl"]), now)
+            folding.approve_sweep(db, int(hold.payload["crawl"]), now)
             questions.close_hold(db, hold.id, "approved", "jo", "they left", now)
 
         await world.store.write(approve)

@@ -27,7 +27,7 @@ from azsyncd.plan.policy import (
     Policy,
 )
 from azsyncd.sandbox.odata import Ask
-from azsyncd.state import facts, links, mirror, staging, targets, waiting
+from azsyncd.state import facts, folding, links, mirror, staging, targets, waiting
 from azsyncd.state.store import Connection
 
 from .comparing import differences
@@ -92,7 +92,7 @@ def spoil(world: World, change: Callable[[str, dict[str, Any]], dict[str, Any]])
 
 def believe_everything(monkeypatch: Patch) -> None:
     """No crawl is implausible."""
-    monkeypatch.setattr(mirror, "_doubt", lambda db, counts, crawl: "")
+    monkeypatch.setattr(folding, "_doubt", lambda db, counts, crawl: "")
 
 
 @each_way
@@ -122,7 +122,7 @@ def test_incident_a_user_on_two_pages_aborts_the_whole_sync(
 ) -> None:
     """Crowd CWD-6330."""
     if not protected:
-        fold = mirror._Fold._object
+        fold = folding._Fold._object
 
         def once(self: Any, kind: str, seen: Seen) -> None:
             known = self.__dict__.setdefault("known", set())
@@ -131,7 +131,7 @@ def test_incident_a_user_on_two_pages_aborts_the_whole_sync(
             known.add(seen.id)
             fold(self, kind, seen)
 
-        monkeypatch.setattr(mirror._Fold, "_object", once)
+        monkeypatch.setattr(folding._Fold, "_object", once)
     world = make(live_before=False)
     world.feeds.oddities.repeats = 1.0
     world.feeds.oddities.shuffles = True
@@ -217,7 +217,7 @@ def test_i3_incident_a_link_saved_before_its_changes_loses_them_in_a_crash(
     world = make()
     user = world.tenant.user("u1@fabrikam.example").id
     world.tenant.update(user, displayName="Changed")
-    fold_round = mirror.fold_round
+    fold_round = folding.fold_round
 
     def dies(db: Connection, *given: Any) -> Any:
         if protected:  # together, in one transaction: it dies in the middle of it
@@ -235,7 +235,7 @@ def test_i3_incident_a_link_saved_before_its_changes_loses_them_in_a_crash(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(pull.mirror, "fold_round", dies)
+        patch.setattr(pull.folding, "fold_round", dies)
         world.pull.ring("notification")
         with pytest.raises((KeyboardInterrupt, RuntimeError)):
             world.live()
@@ -253,13 +253,13 @@ def test_incident_permanent_deletions_are_ignored(
     """The same."""
     world = make()
     if not protected:
-        gone = mirror._Fold._gone
+        gone = folding._Fold._gone
 
         def only_soft(self: Any, row: Any, kind: str, reason: str) -> None:
             if reason == "changed":
                 gone(self, row, kind, reason)
 
-        monkeypatch.setattr(mirror._Fold, "_gone", only_soft)
+        monkeypatch.setattr(folding._Fold, "_gone", only_soft)
     user = world.tenant.user("u1@fabrikam.example").id
     world.tenant.delete(user)
     world.tenant.purge(user)

@@ -33,7 +33,7 @@ from azsyncd.sandbox.delta import DeltaFeeds
 from azsyncd.sandbox.layout import Oddities
 from azsyncd.sandbox.odata import Ask, Refused
 from azsyncd.sandbox.tenant import Tenant
-from azsyncd.state import mirror, targets
+from azsyncd.state import folding, mirror, targets
 from azsyncd.state.store import Runner, Store, open_store
 from azsyncd.targets.memory import ABLE, Memory
 
@@ -147,7 +147,7 @@ class World:
         )
         self.policy = policy or Policy(scope=SCOPE_RULES)
         self.policies: dict[str, Policy] = {}  # of products that have one of their own
-        self.selected: mirror.Selected = SELECTED
+        self.selected: folding.Selected = SELECTED
         self.poll_seconds = 30.0
         self.products: dict[str, Watched] = {}
         self.scope = SCOPE  # what the oracle takes for the policy's

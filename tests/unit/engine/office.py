@@ -16,7 +16,7 @@ from azsyncd.engine.running import Running
 from azsyncd.model.identities import FEEDS, GROUP_PROPERTIES, USER_PROPERTIES, Page, Seen
 from azsyncd.plan.policy import Entry, GroupScope, Policy, Scope, UserScope
 from azsyncd.sandbox.clock import FakeClock
-from azsyncd.state import mirror, staging, targets
+from azsyncd.state import folding, mirror, staging, targets
 from azsyncd.state.store import Connection, Store, open_store
 from azsyncd.targets.memory import Memory
 
@@ -97,7 +97,7 @@ class Office:
             for feed in FEEDS:
                 mine = [each for each in seen if (each.id[0] == "g") == (feed == "groups")]
                 staging.stage(db, pass_, feed, Page(tuple(mine), delta_link=f"d-{feed}"))
-            close = mirror.fold_crawl if whole else mirror.fold_round
+            close = folding.fold_crawl if whole else folding.fold_round
             close(db, SELECTED, self.clock.now())
 
         await self.store.write(fold)

@@ -17,7 +17,7 @@ from azsyncd.model.accounts import Account, Capabilities, fold
 from azsyncd.model.identities import FEEDS, GROUP_PROPERTIES, USER_PROPERTIES
 from azsyncd.plan.policy import Budget, GuardRules, Policy, Scope, UserScope
 from azsyncd.sandbox.clock import FakeClock
-from azsyncd.state import holds, journal, mirror, staging, targets, waiting
+from azsyncd.state import folding, holds, journal, mirror, staging, targets, waiting
 from azsyncd.state.store import Connection, open_store
 from azsyncd.targets.memory import ABLE, Memory
 
@@ -74,7 +74,7 @@ class Rig:
             group = {"id": "g", "displayName": "a group"}
             groups = {"value": [group], "@odata.deltaLink": "https://graph.example/d"}
             staging.stage(db, pass_, "groups", wire.page_from_json("groups", groups))
-            folded = mirror.fold_crawl if crawl else mirror.fold_round
+            folded = folding.fold_crawl if crawl else folding.fold_round
             folded(db, SELECTED, self.clock.now())
 
         await self.store.write(fold)

@@ -16,7 +16,7 @@ from azsyncd.model.identities import (
     Seen,
 )
 from azsyncd.model.links import Origin
-from azsyncd.state import links, mirror, staging, targets
+from azsyncd.state import folding, links, mirror, staging, targets
 from azsyncd.state.schema import MIGRATIONS
 
 DAY = 86400.0
@@ -84,18 +84,18 @@ def stage(db: sqlite3.Connection, pass_: str, *seen: Seen, pages: int = 1) -> No
         staging.stage(db, pass_, feed, Page((), delta_link=f"delta-{feed}"))
 
 
-def round_(db: sqlite3.Connection, *seen: Seen, now: float = NOW, pages: int = 1) -> mirror.Closed:
+def round_(db: sqlite3.Connection, *seen: Seen, now: float = NOW, pages: int = 1) -> folding.Closed:
     """A whole round."""
     begin(db, staging.ROUND, now)
     stage(db, staging.ROUND, *seen, pages=pages)
-    return mirror.fold_round(db, SELECTED, now)
+    return folding.fold_round(db, SELECTED, now)
 
 
-def crawl(db: sqlite3.Connection, *seen: Seen, now: float = NOW, pages: int = 1) -> mirror.Closed:
+def crawl(db: sqlite3.Connection, *seen: Seen, now: float = NOW, pages: int = 1) -> folding.Closed:
     """A whole crawl."""
     begin(db, staging.CRAWL, now)
     stage(db, staging.CRAWL, *seen, pages=pages)
-    return mirror.fold_crawl(db, SELECTED, now)
+    return folding.fold_crawl(db, SELECTED, now)
 
 
 def n(db: sqlite3.Connection, id_: str) -> int:

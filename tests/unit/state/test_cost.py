@@ -9,7 +9,7 @@ import tracemalloc
 import pytest
 
 from azsyncd.model.identities import ObjectId
-from azsyncd.state import facts, holds, links, mirror, staging
+from azsyncd.state import facts, folding, holds, links, mirror, staging
 
 from .making import (
     NOW,
@@ -40,7 +40,7 @@ def tenant(users: int, edges: int = 3) -> sqlite3.Connection:
         for step in range(edges):
             held[f"g{(number + step * 7) % 100}"].append(f"u{number}")
     stage(db, staging.CRAWL, *people, *(group(g, *m) for g, m in held.items()), pages=100)
-    mirror.fold_crawl(db, SELECTED, NOW)
+    folding.fold_crawl(db, SELECTED, NOW)
     t = target(db)
     accounts = [give(db, t, f"u{number}") for number in range(users)]
     for g in ("g0", "g1"):
@@ -120,7 +120,7 @@ def test_a_crawl_of_50_000_users_and_500_000_memberships_is_folded_in_seconds() 
     del people, held
     began = time.process_time()
     tracemalloc.start()
-    closed = mirror.fold_crawl(db, SELECTED, NOW)
+    closed = folding.fold_crawl(db, SELECTED, NOW)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     seconds = time.process_time() - began

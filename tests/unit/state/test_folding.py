@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from azsyncd.model.identities import ObjectId, Seen
-from azsyncd.state import facts, mirror, staging
+from azsyncd.state import facts, folding, mirror, staging
 from azsyncd.state.staging import CRAWL, ROUND
 from azsyncd.state.store import set_meta
 
@@ -219,7 +219,7 @@ def test_rule_03_a_stranger_removed_while_a_crawl_was_read_does_not_come_back() 
     begin(db, CRAWL)
     stage(db, CRAWL, *seen, user("u99"), members("g1", "u99"))
     round_(db, members("g1", without=["u99"]))
-    mirror.fold_crawl(db, SELECTED, NOW)
+    folding.fold_crawl(db, SELECTED, NOW)
     assert above(db, "u99") == set()
 
 
@@ -322,7 +322,7 @@ def test_rule_07_a_person_may_let_it_through() -> None:
     crawl(db, *_many(100))
     closed = crawl(db, *_many(100, without=50))
     assert closed.absent == 50
-    changed = mirror.approve_sweep(db, int(mirror.get_meta(db, "crawl")), NOW)
+    changed = folding.approve_sweep(db, int(mirror.get_meta(db, "crawl")), NOW)
     assert changed == 50
     assert crawl(db, *_many(100, without=50)).proof
 
@@ -344,7 +344,7 @@ def test_rule_03_what_came_while_a_crawl_was_read_stays() -> None:
         group("g2", "u5"),
     )
     before = dump(db)
-    closed = mirror.fold_crawl(db, SELECTED, NOW)
+    closed = folding.fold_crawl(db, SELECTED, NOW)
     assert closed.proof
     assert dump(db) == before
     assert "u90" not in closed.doubt and presence(db, "u90") == "present"
@@ -358,7 +358,7 @@ def test_rule_03_a_member_that_was_removed_and_came_again_stays() -> None:
     stage(db, CRAWL, *seen)
     round_(db, members("g1", without=["u4", "u5"]))
     round_(db, members("g1", "u4"))
-    mirror.fold_crawl(db, SELECTED, NOW)
+    folding.fold_crawl(db, SELECTED, NOW)
     assert (above(db, "u4"), above(db, "u5")) == ({"g1"}, set())
 
 
@@ -385,7 +385,7 @@ def test_rule_05_a_crawl_of_another_selection_leaves_the_rest_known(db: sqlite3.
     crawl(db, *TENANT, user("u1", city="Ulm"))
     begin(db, CRAWL)
     stage(db, CRAWL, *TENANT)
-    mirror.fold_crawl(db, {**SELECTED, "user": ("userPrincipalName", "faxNumber")}, NOW)
+    folding.fold_crawl(db, {**SELECTED, "user": ("userPrincipalName", "faxNumber")}, NOW)
     properties = row(db, "u1")["properties"]
     assert '"city":"Ulm"' in properties and '"faxNumber":null' in properties
 
@@ -484,13 +484,13 @@ def _restored_inside_a_crawl(confirmed: list[str]) -> sqlite3.Connection:
 
 def test_rule_06_what_was_verified_during_a_crawl_is_not_absent_from_it() -> None:
     db = _restored_inside_a_crawl(["g1", "g2"])
-    assert mirror.fold_crawl(db, SELECTED, NOW).proof
+    assert folding.fold_crawl(db, SELECTED, NOW).proof
     assert above(db, "u1") == {"g1", "g2"}
 
 
 def test_rule_06_what_was_denied_during_a_crawl_does_not_come_back_with_its_pages() -> None:
     db = _restored_inside_a_crawl(["g1"])
-    mirror.fold_crawl(db, SELECTED, NOW)
+    folding.fold_crawl(db, SELECTED, NOW)
     assert above(db, "u1") == {"g1"}
 
 
@@ -507,5 +507,5 @@ def test_rule_07_what_is_approved_while_the_next_crawl_is_read_is_measured_whole
     crawl(db, *_many(100, without=50))
     begin(db, CRAWL)
     round_(db, *_many(100, without=50))
-    mirror.approve_sweep(db, int(mirror.get_meta(db, "crawl")), NOW)
+    folding.approve_sweep(db, int(mirror.get_meta(db, "crawl")), NOW)
     assert mirror.get_meta(db, "crawl_counts") == "[50,1,50]"
