@@ -131,17 +131,19 @@ def words(name: str) -> str:
 def budget_lines(
     budgets: Mapping[str, Mapping[str, Any]], shrinking: Sequence[Mapping[str, Any]] = ()
 ) -> Iterator[str]:
-    """The guard's allowance of each class that something is wanted of, or was spent from; that of
-    `shrink_group` group by group."""
+    """The guard's allowance of each class that something is wanted of, was spent from, or is held;
+    that of `shrink_group` group by group."""
     classes = {name: each for name, each in budgets.items() if name != "shrink_group"}
     groups = {f"shrink group {each['group']}": each for each in shrinking[:_GROUPS]}
     for name, budget in {**classes, **groups}.items():
         allowance, spent, wanted = (budget.get(k) for k in ("allowance", "spent", "wanted"))
-        if allowance is None or not (wanted or spent):
+        held = budget.get("held") or 0
+        if allowance is None or not (wanted or spent or held):
             continue
         left = max(0, allowance - (spent or 0))
         over = coloured("!", " → held") if wanted and wanted > left else ""
         asks = f"{wanted:,.0f} wanted, " if wanted is not None else ""
+        asks += f"{held:,.0f} held, " if held else ""
         shown = name if name in groups else words(name)
         yield f"{shown}: {asks}{left:,.0f} of {allowance:,.0f} left{over}"
     if len(shrinking) > _GROUPS:

@@ -30,11 +30,12 @@ def budgets_of(
     window_start: float,
     wanted: dict[str, int] | None = None,
 ) -> Budgets:
-    """By class: the allowance of the window (None = unlimited), what of it is spent, and, for a
-    plan, what is wanted. `shrink_group` is that of the group with the least left: each has its own
-    (`shrinking_of`)."""
+    """By class: the allowance of the window (None = unlimited), what of it is spent, what open
+    holds keep of it, and, for a plan, what is wanted beside that. `shrink_group` is that of the
+    group with the least left: each has its own (`shrinking_of`)."""
     sizes = holds.sizes(db, t, window_start, ())
     spent = holds.spent(db, t, window_start)
+    held = holds.held_by_kind(db, t)
     found: Budgets = {}
     for class_ in GuardClass:
         if class_ is GuardClass.SHRINK_GROUP:
@@ -42,12 +43,14 @@ def budgets_of(
             rows = shrinking_of(db, t, policy, window_start)
             count = None if limit is None else float(limit.count)
             least = rows[0] if rows else {"allowance": count, "spent": 0.0}
-            found[class_.value] = {key: least[key] for key in ("allowance", "spent")}
+            row = {key: least[key] for key in ("allowance", "spent")}
+            found[class_.value] = {**row, "held": float(held.get(class_.value, 0))}
             continue
         allowed = guard.allowance(class_, policy.guard, sizes)
-        row: dict[str, float | None] = {
+        row = {
             "allowance": None if allowed is None else float(allowed),
             "spent": float(spent.get((class_, None), 0)),
+            "held": float(held.get(class_.value, 0)),
         }
         if wanted is not None:
             row["wanted"] = float(wanted.get(class_.value, 0))

@@ -232,6 +232,16 @@ def keep_only(
             )
 
 
+def held_by_kind(db: sqlite3.Connection, t: int) -> dict[str, int]:
+    """How many changes the open holds of a target keep, by their kind."""
+    rows = db.execute(
+        "SELECT h.kind, count(*) FROM hold_item i JOIN hold h ON h.id = i.hold"
+        " WHERE h.t = ? AND i.state = 'open' GROUP BY h.kind",
+        (t,),
+    )
+    return dict(rows.fetchall())
+
+
 def withdraw(db: sqlite3.Connection, t: int, kind: str) -> None:
     """Nothing waits in the open holds of this kind any more: what made them is over."""
     db.execute(

@@ -51,7 +51,11 @@ async def test_rule_35_each_group_has_an_allowance_of_its_own(office: Office) ->
     found = await office.store.read(
         lambda db: budgets_of(db, reconcile.t, policy, reconcile.window_start())
     )
-    assert found["shrink_group"] == {"allowance": 2.0, "spent": 0.0}  # what the smallest one has
+    assert found["shrink_group"] == {
+        "allowance": 2.0,
+        "spent": 0.0,
+        "held": 0.0,
+    }  # what the smallest one has
 
     await office.crawl(group("g1", range(4), gone=True), group("g2", range(1), gone=True),
                        whole=False)  # fmt: skip
@@ -78,3 +82,18 @@ async def test_an_unlimited_class_has_no_allowance(office: Office) -> None:
     found = await office.store.read(lambda db: budgets_of(db, t, policy, 0.0))
     assert found["shrink_group"]["allowance"] is None
     assert await office.store.read(lambda db: shrinking_of(db, t, policy, 0.0)) == []
+
+
+async def test_rule_36_what_a_hold_keeps_is_shown_beside_what_is_left(office: Office) -> None:
+    rules = GuardRules(remove_member=Budget(count=3))
+    policy = Policy(scope=EVERYBODY, guard=rules)
+    await office.open("jira", policy)
+    await office.crawl(*(user(n) for n in range(12)), group("g1", range(12)))
+    await office.turn("jira")
+    await office.crawl(group("g1", range(6), gone=True), whole=False)
+    await office.turn("jira")
+    plan = (await office.operations.plan())["targets"][0]
+    held = {"allowance": 3.0, "spent": 0.0, "held": 6.0, "wanted": 0.0}
+    assert plan["budgets"]["remove_member"] == held
+    (line,) = budget_lines({"remove_member": held})
+    assert line == "remove member: 0 wanted, 6 held, 3 of 3 left"
