@@ -78,10 +78,12 @@ def _target_lines(sync: TargetSync) -> Iterator[str]:
             yield coloured("-", f"  ! {why}")
     for row in sync["failed"]:
         yield from _failed_lines(row)
-    if sync["held"] and "source" in sync["withheld"]:
+    held = sync["held"]
+    if held and "source" in sync["withheld"]:
+        held -= max(1, sync["withheld"]["source"])
         yield "  ! Entra is not believed: `azsyncd holds` says why"
-    elif sync["held"]:
-        yield f"  ! {count(sync['held'], 'change')} held: `azsyncd holds` shows them"
+    if held > 0:
+        yield f"  ! {count(held, 'change')} held: `azsyncd holds` shows them"
 
 
 def _failed_lines(row: ChangeRow) -> Iterator[str]:
