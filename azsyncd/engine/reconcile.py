@@ -13,7 +13,6 @@ advance.
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_left
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -24,9 +23,11 @@ import structlog
 from azsyncd.clock import Clock
 from azsyncd.engine import consent as consents
 from azsyncd.engine.apply import Apply, Stopped
+from azsyncd.engine.backoff import BackOff
 from azsyncd.engine.bell import Bell
 from azsyncd.engine.drafting import Drafting
 from azsyncd.engine.inventory import Inventory
+from azsyncd.engine.lag import Lag
 from azsyncd.engine.marking import ask_for_marks, refuse_second
 from azsyncd.engine.planning import Planning
 from azsyncd.engine.recording import Draft
@@ -46,19 +47,9 @@ from azsyncd.targets.base import Target
 
 log = structlog.get_logger()
 
-DOWN_BACK_OFF = (5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
-"""A target that is merely down is asked at least every five minutes."""
-LONGEST_RETRY_AFTER = 3600.0
-"""What a product may ask for itself; beyond that it is looked at all the same."""
-REFUSED_BACK_OFF = (60.0, 300.0, 900.0)
-REFUSED_LONG = ((7 * 86400.0, 86400.0), (86400.0, 3600.0))
-"""A target that refuses us is asked less and less, for asking may lock accounts: after a day
-hourly, after a week daily."""
 CONFUSED_SECONDS = 300.0
 SEATS_SECONDS = 900.0
 """After something was written, seats are counted anew, but not more often: one more request."""
-MOST_SEEN = 1000
-"""So many revisions are remembered with the moment at which they came, for the lag."""
 
 
 @dataclass(slots=True)
@@ -74,7 +65,6 @@ class TargetState:
     done: int = 0
     total: int | None = None
     reached: int = 0
-    behind_since: float | None = None  # monotonic: the oldest change that is not yet written
     runs: int = 0
 
 
@@ -138,12 +128,10 @@ class Reconcile:
         self._busy = asyncio.Lock()
         self._stop = False
         self._interrupt = False
-        self._refused_since = 0.0
         self._seats_at = float("-inf")  # when they were counted last
         self.confused = 0  # how often the state contradicted itself
         self._contact = consents.ContactClock(clock)
-        self._seen_at: dict[int, float] = {}
-        self._drafted: list[tuple[int, float | None]] = []  # (spilled after, seen at), ascending
+        self.lag = Lag()
         self._observe_drift: Callable[[str, int], None] = lambda change, number: None
         self._observe_write: Callable[[str, str, float | None], None] = lambda c, o, s: None
 
@@ -151,11 +139,7 @@ class Reconcile:
 
     def advanced(self, revision: int, seen_at: float) -> None:
         """The mirror moved on; `seen_at` (monotonic) is when we could know of it."""
-        self._seen_at[revision] = seen_at
-        if len(self._seen_at) > MOST_SEEN:  # down for long: the oldest says how far behind we are
-            del self._seen_at[sorted(self._seen_at)[1]]
-        if self.state.behind_since is None:
-            self.state.behind_since = seen_at
+        self.lag.saw(revision, seen_at)
         self.bell.ring("mirror")
 
     def on_write(self, observe: Callable[[str, str, float | None], None]) -> None:
@@ -180,15 +164,14 @@ class Reconcile:
 
     async def run(self) -> None:
         """Keep the target equal until `stop`."""
-        failures = 0
+        waits = BackOff(self._clock)
         while not self._stop:
             self.bell.answer()
             try:
                 report = await self.turn(cause="daemon")
             except TargetRefused as error:
                 self._trouble("refused", error)
-                await self._back_off(self._refused_seconds(failures))
-                failures += 1
+                await self._back_off(waits.refused())
                 continue
             except Contradiction as error:
                 # Two things that cannot both be true. None is known; but if there is one, it is
@@ -201,25 +184,11 @@ class Reconcile:
                 continue
             except TargetError as error:
                 self._trouble("down", error)
-                delay = DOWN_BACK_OFF[min(failures, len(DOWN_BACK_OFF) - 1)]
-                delay = min(DOWN_BACK_OFF[-1], delay * (0.75 + 0.5 * self._clock.jitter()))
-                failures += 1
-                asked = min(LONGEST_RETRY_AFTER, getattr(error, "retry_after", None) or 0.0)
-                await self._back_off(max(asked, delay))
+                await self._back_off(waits.down(error))
                 continue
-            failures = 0
+            waits.well()
             if not self._stop:
                 await self.bell.wait(await self._idle_seconds(report.stopped))
-
-    def _refused_seconds(self, failures: int) -> float:
-        """How long a product that refuses us is left alone, by how long it has done so."""
-        now = self._clock.monotonic()
-        if failures == 0:
-            self._refused_since = now
-        for age, seconds in REFUSED_LONG:
-            if now - self._refused_since >= age:
-                return seconds
-        return REFUSED_BACK_OFF[min(failures, len(REFUSED_BACK_OFF) - 1)]
 
     async def _back_off(self, seconds: float) -> None:
         """Wait, whatever the mirror does meanwhile; an operator may cut it short."""
@@ -361,7 +330,7 @@ class Reconcile:
         begun = await self._store.write(lambda db: targets.begin_full(db, self.t))
         await self.take_inventory(tell)
         await self._store.write(begin)
-        self._drafted.clear()
+        self.lag.begin()
         draft = await self._draft(row.revision, tell, full=True)
         run = await self._store.write(_next_run)
         await self._store.write(lambda db: consents.give_in_part(db, self.t, now))
@@ -464,9 +433,8 @@ class Reconcile:
 
     def _note_lag(self, reached: int) -> None:
         """After a start, nobody has told when the changes that are still owed were seen."""
-        if reached < self._mirror_revision() and not self._seen_at:
-            self._seen_at[self._mirror_revision()] = self._clock.monotonic()
-            self.state.behind_since = self._clock.monotonic()
+        if reached < self._mirror_revision() and self.lag.since is None:
+            self.lag.saw(self._mirror_revision(), self._clock.monotonic())
 
     async def prepare(self, *, anew: bool = False) -> Capabilities:
         """Ask what the product can do, and whether it is the one that we know (rule 25); once, or
@@ -569,7 +537,7 @@ class Reconcile:
         if full or since < self._mirror_revision():
             self._well("working")
         await self._store.write(self._begin)
-        self._drafted.clear()
+        self.lag.begin()
         draft = await self._draft(since, tell, full=full)
         if self.policy.mode is Mode.REPORT:
             await self._store.write(lambda db: spill.hold_all(db, self.t, Withheld.MODE))
@@ -674,15 +642,13 @@ class Reconcile:
             log.warning("drift.found", target=self.target.name, **draft.by_hand)
             for kind, number in draft.by_hand.items():
                 self._observe_drift(kind, number)
-        seen = [at for r, at in self._seen_at.items() if since < r <= draft.upto]
-        self._drafted.append((draft.after, min(seen, default=None)))
+        self.lag.planned(draft.after, since, draft.upto)
         return draft
 
     def _observed(self, planned: Planned, outcome: str) -> None:
         """From the notification or poll that showed the change to the answer; None: nothing that
         Entra said lately (drift, a retry)."""
-        place = bisect_left(self._drafted, planned.seq, key=lambda pair: pair[0]) - 1
-        seen = self._drafted[max(0, place)][1] if self._drafted else None
+        seen = self.lag.of(planned.seq)
         since = None if seen is None else self._clock.monotonic() - seen
         self._observe_write(planned.change.kind.value, outcome, since)
 
@@ -755,9 +721,7 @@ class Reconcile:
         await self._store.write(advance)
         self.state.reached = revision
         self.state.runs += 1
-        for old in [r for r in self._seen_at if r <= revision]:
-            del self._seen_at[old]
-        self.state.behind_since = min(self._seen_at.values(), default=None)
+        self.lag.reached(revision)
         self._well("idle")
 
 

@@ -536,7 +536,7 @@ class Running:
 
     def lag_of(self, reconcile: Reconcile) -> float:
         """The age of the oldest change that a target has not got yet, in seconds."""
-        since = reconcile.state.behind_since
+        since = reconcile.lag.since
         return 0.0 if since is None else max(0.0, self.clock.monotonic() - since)
 
     async def budgets(self, reconcile: Reconcile) -> Budgets:
