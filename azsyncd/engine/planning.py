@@ -285,7 +285,9 @@ class Planning:
         moved = [own.hand_over(db, self.t, n) if plan.leaves else None]
         if plan.takes_over is not None:
             moved.append(own.take_over(db, self.t, plan.takes_over, n))
-        for m in (each for each in moved if each is not None):
+            for name in self._scope.forget_move(db, n):  # it has arrived by this
+                moved.append(mirror.number_of(db, OWN + name))
+        for m in dict.fromkeys(each for each in moved if each is not None):
             group = facts_.group_base(db, m)
             if group is not None:
                 self._recording.take_back(db, draft, m)

@@ -485,3 +485,29 @@ async def test_rule_31_nobody_loses_the_old_group_before_the_new_one_stands(
     assert product.members_of("atl-d") == {"ann@x.example"}
     left = product.held_groups.get("atl-a")
     assert left is None if rules == "delete" else left is not None and not left.members
+
+
+@pytest.mark.parametrize("rules", ["empty", "delete"])
+async def test_rule_31_who_gets_a_group_that_stands_leaves_the_old_one_at_once(
+    office: Office, rules: Any
+) -> None:
+    """Its own from before, or what another one has left: nothing has to be made for it."""
+    policy = Policy(
+        scope=EVERYBODY,
+        groups=GroupRules(on_rename="new_group", gone=rules),
+        guard=GuardRules(delete_group="unlimited", shrink_group="unlimited"),
+    )
+    product = await office.open("p", policy)
+    await office.crawl(user(1, "ann"), user(2, "ben"),
+                       group(1, "atl-a", member(1), member(2)))  # fmt: skip
+    await office.turn("p")
+    for name in ("atl-b", "atl-a", "atl-b"):
+        await office.crawl(group(1, name), whole=False)
+        await turns(office)
+        assert product.members_of(name) == {"ann@x.example", "ben@x.example"}
+        others = [held for key, held in product.held_groups.items() if key != name]
+        assert not any(held.members for held in others)
+    await office.crawl(group(1, "atl-b", member(2, removed=True)), whole=False)
+    await turns(office)
+    assert product.members_of("atl-b") == {"ann@x.example"}
+    assert not any("ben" in key for held in product.held_groups.values() for key in held.members)
