@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from azsyncd.model.accounts import Account
+from azsyncd.model.identities import ObjectId, Seen
 from azsyncd.targets.memory import ABLE, Memory
 from tests.unit.state.making import round_
 
@@ -141,3 +144,38 @@ def test_rule_16_a_name_that_a_moved_group_left_goes_to_whoever_waits_for_it() -
     calls = list(world.product.calls)
     world.turn(full=True)
     assert world.product.calls == calls
+
+
+NAMES = ("atl-0", "atl-1", "atl-2", "atl-new", "atl-x", "other")
+EVENT = st.tuples(st.sampled_from(["name", "delete", "again", "part"]), st.integers(0, 3),
+                  st.sampled_from(NAMES))  # fmt: skip
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    gone=st.sampled_from(["keep", "empty", "delete"]),
+    on_rename=st.sampled_from(["keep", "new_group"]),
+    events=st.lists(EVENT, max_size=8),
+)
+def test_rules_16_and_31_whatever_groups_are_called_a_full_look_finds_nothing_more(
+    gone: str, on_rename: str, events: list[tuple[str, int, str]]
+) -> None:
+    """Renamed into what another has or had, deleted, restored: slices see all of it."""
+    world = world_of(on_rename=on_rename, gone=gone)
+    for kind, number, name in events:
+        ids = sorted(world.tenant.teams)
+        team = world.tenant.teams[ids[number % len(ids)]]
+        if team.name == SCOPE or (team.presence == "present") is (kind == "again"):
+            continue
+        if kind == "part":
+            world.live([("part", number, ids.index(team.id))])
+        elif kind == "delete":
+            team.presence = "soft_deleted"
+            round_(world.db, Seen(ObjectId(team.id), {}, "changed"), now=world.clock.at)
+        else:
+            team.name, team.presence = name, "present"
+            round_(world.db, team.seen(), now=world.clock.at)
+        world.settle()
+    planned, waits = world.whole()
+    assert planned == []
+    assert waits == world.waits()
