@@ -147,7 +147,7 @@ class Planning:
         for field, key in keys:  # what changed while we were away, or with the file
             facts_.wake_claimants(db, self.t, field, key, self._clock.now())
         for n, group in known:
-            plan = self._group_plan(db, n, group, desk)
+            plan = self._asked(db, n, self._group_plan(db, n, group, desk))
             if plan.wanted is not None:
                 self.groups[group.id] = plan.wanted
             self._note_hold(group.id, plan)
@@ -256,6 +256,7 @@ class Planning:
         if (plan.leaves or plan.takes_over) and self._writes_links:
             heads |= self._move(db, draft, n, plan, desk)
             plan = self._group_plan(db, n, group, desk)
+        plan = self._asked(db, n, plan)
         before = self.groups.get(group.id)
         self._note_hold(group.id, plan)
         if plan.wanted is None:
@@ -275,6 +276,13 @@ class Planning:
             if is_own(group.id):
                 heads |= facts_.concerned(db, self.t)
         return heads
+
+    def _asked(self, db: Connection, n: int, plan: GroupPlan) -> GroupPlan:
+        """Nobody goes into a group that a person has to decide about, before that is done."""
+        if plan.wanted is None or not self._recording.waits_for_a_person(db, n, plan):
+            return plan
+        blocked = "a person decides about it first: azsyncd holds"
+        return replace(plan, wanted=replace(plan.wanted, blocked=blocked))
 
     def _move(self, db: Connection, draft: Draft, n: int, plan: GroupPlan, desk: Desk) -> set[int]:
         """A group gets another group of the product; what it leaves is the product's own."""

@@ -14,6 +14,7 @@ from azsyncd.engine.steady import Steady
 from azsyncd.model.changes import Change, Kind, Reason, Waiting, Withheld
 from azsyncd.model.identities import ObjectId
 from azsyncd.plan import guard
+from azsyncd.plan.groups import GroupPlan
 from azsyncd.plan.order import is_step, leaves, ordered_renames, takes
 from azsyncd.plan.policy import GuardClass, Mode, Policy
 from azsyncd.state import codec, drift, holds, mirror, scopes, spill, waiting
@@ -90,6 +91,15 @@ class Recording:
         waiting.replace_all(db, self._t, n, keep, self._clock.now(), tries)
         holds.keep_only(db, self._t, n, planned)
         draft.by_hand.update(drift.note(db, self._t, n, found, self._clock.now()))
+
+    def waits_for_a_person(self, db: Connection, n: int, plan: GroupPlan) -> bool:
+        """Whether a group is held before its first write (rule 12), and nobody has let it through
+        so far."""
+        first = next((change for change in plan.changes if change.group_id is None), None)
+        if not plan.hold or first is None:
+            return False
+        decision = holds.decision_of(db, self._t, Item(n, 0, "", first), self._clock.wall())
+        return decision is None or decision[0] != "approved"
 
     def record_foreign(
         self, db: Connection, draft: Draft, n: int, changes: Sequence[Change]
