@@ -14,10 +14,12 @@ from azsyncd.errors import AzsyncdError
 from azsyncd.model.accounts import InvalidValue
 from azsyncd.model.changes import Kind as ChangeKind
 from azsyncd.model.identities import Group, ObjectId, User
+from azsyncd.plan import guard
 from azsyncd.plan.desk import Desk
 from azsyncd.plan.edges import wanted_groups
 from azsyncd.plan.expressions import ExpressionFailed, Unread
 from azsyncd.plan.facts import UserFacts
+from azsyncd.plan.policy import Mode
 from azsyncd.plan.users import UserPlan, plan_user
 from azsyncd.plan.wishes import Kind, wish_for
 from azsyncd.state import codec, facts, links, mirror, questions
@@ -118,7 +120,7 @@ def _user_in(
     told["account"] = codec.account_to_dict(known.account) if known.account else None
     wanted = wanted_groups(known, desk)
     told["groups"] = _groups_of(db, base, known.edges, wanted, planning, _STAYS_OUT.get(wish.kind))
-    noted = _noted(db, t, base.n, desk.now)
+    noted, mode = _noted(db, t, base.n, desk.now), planning.policy.mode
     told["planned"] = [
         change_row(
             reconcile.target.name,
@@ -128,11 +130,16 @@ def _user_in(
         )
         for change in plan.changes
         if (change.kind.value, change.group_id) not in noted
+        and (mode is not Mode.ADDITIONS_ONLY or guard.permitted(change, mode))
     ]
     told["withheld"] = [
         {"reason": each.reason.value, "detail": each.detail, "hint": each.hint}
         for each in plan.waiting
     ]
+    if len(told["planned"]) < sum((c.kind.value, c.group_id) not in noted for c in plan.changes):
+        why = "mode: additions_only takes nobody's access away"
+        hint = "take it away in the product, or set mode: sync"
+        told["withheld"].append({"reason": "mode", "detail": why, "hint": hint})
     said = {each.detail for each in plan.waiting}
     told["withheld"] += [_waits(row) for row in noted.values() if row["detail"] not in said]
     told["held"] = _held(db, t, base.n)

@@ -18,6 +18,7 @@ from azsyncd.plan.policy import (
     Entry,
     GroupScope,
     GuardRules,
+    Mode,
     Policy,
     Scope,
     UserScope,
@@ -217,3 +218,13 @@ async def test_what_is_held_is_not_promised(office: Office) -> None:
 async def test_nobody_who_is_out_of_scope_is_to_be_in_a_group(office: Office) -> None:
     row = await told(office, "u6")
     assert {each["blocked"] for each in row["groups"]} <= {"hands off"}
+
+
+async def test_rule_40_what_the_mode_never_writes_is_not_promised(office: Office) -> None:
+    await office.open("jira", STAFF.model_copy(update={"mode": Mode.ADDITIONS_ONLY}))
+    disabled = user("u1", userType="Member", accountEnabled=False)
+    await office.crawl(disabled, whole=False)
+    row = await told(office, "u1@x.org")
+    assert row["planned"] == []
+    assert "additions_only" in row["withheld"][0]["detail"]
+    assert "mode: sync" in row["what_to_do"]
