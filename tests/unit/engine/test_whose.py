@@ -511,3 +511,29 @@ async def test_rule_31_who_gets_a_group_that_stands_leaves_the_old_one_at_once(
     await turns(office)
     assert product.members_of("atl-b") == {"ann@x.example"}
     assert not any("ben" in key for held in product.held_groups.values() for key in held.members)
+
+
+@pytest.mark.parametrize("rules", ["empty", "delete"])
+@pytest.mark.parametrize("names", [("atl-c", "atl-a"), ("atl-b", "atl-a"), ("atl-b", "atl-c")])
+async def test_rule_31_groups_that_pass_names_on_at_once_leave_none_behind(
+    office: Office, names: tuple[str, str], rules: Any
+) -> None:
+    policy = Policy(
+        scope=EVERYBODY,
+        groups=GroupRules(on_rename="new_group", gone=rules),
+        guard=GuardRules(delete_group="unlimited", shrink_group="unlimited"),
+    )
+    product = await office.open("p", policy)
+    await office.crawl(user(1, "ann"), user(2, "ben"),
+                       group(1, "atl-a", member(1)), group(2, "atl-b", member(2)))  # fmt: skip
+    await office.turn("p")
+    await office.crawl(group(1, names[0]), group(2, names[1]), whole=False)
+    await turns(office)
+    wanted = {names[0]: {"ann@x.example"}, names[1]: {"ben@x.example"}}
+    if set(names) == {"atl-a", "atl-b"}:  # each waits for the other: neither moves
+        wanted = {"atl-a": {"ann@x.example"}, "atl-b": {"ben@x.example"}}
+    found = {name: product.members_of(name) for name in product.held_groups}
+    assert {name: who for name, who in found.items() if who} == wanted
+    calls = list(product.calls)
+    await office.turn("p", full=True)
+    assert product.calls == calls
