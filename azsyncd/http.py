@@ -118,7 +118,8 @@ class Peer:
         self._origin = _origin(base_url)
         self._clock = clock
         self._limits = limits
-        self._headers = {"User-Agent": f"azsyncd/{__version__}", **(headers or {})}
+        # With each request, and not the session's: aiohttp gives those to a proxy as well.
+        self._headers = dict(headers or {})
         self._ca_file = ca_file
         self._proxy = proxy
         self._max_attempts = max_attempts
@@ -290,7 +291,7 @@ class Peer:
             method=method.upper(),
             url=URL(url, encoded=True),
             body=None,
-            headers=dict(headers or {}),
+            headers={**self._headers, **(headers or {})},
             repeatable=method.upper() in ("GET", "HEAD"),
             attempts=self._max_attempts,
             give_up_at=0.0,
@@ -309,7 +310,7 @@ class Peer:
             )
             session = self._sessions[fresh] = aiohttp.ClientSession(
                 connector=connector,
-                headers=self._headers,
+                headers={"User-Agent": f"azsyncd/{__version__}"},
                 cookie_jar=aiohttp.DummyCookieJar(),
                 # Not trust_env: it asks a thread for the environment and ~/.netrc on each request,
                 # and a netrc would sign us in as somebody else.

@@ -223,6 +223,33 @@ async def test_the_environment_names_the_proxy(
         await direct.close()
 
 
+async def test_i10_a_proxy_gets_nothing_that_is_the_products(clock: FakeClock) -> None:
+    """What signs us in there goes through it, encrypted, and never to it."""
+    heard: list[bytes] = []
+
+    async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 502 Bad Gateway\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(proxy, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server:
+        peer = Peer(
+            "jira",
+            "https://127.0.0.1:1",
+            clock=clock,
+            limits=Limits(),
+            headers={"Authorization": "Bearer secret"},
+            proxy=f"http://127.0.0.1:{port}",
+        )
+        with pytest.raises(HttpUnavailable):
+            await peer.request("GET", "/a", attempts=1)
+        await peer.close()
+    assert heard and heard[0].startswith(b"CONNECT 127.0.0.1:1 ")
+    assert b"uthorization" not in heard[0] and b"secret" not in heard[0]
+
+
 async def test_parameters_are_encoded_once(peer: Peer, server: Server) -> None:
     """Names have everything in them."""
     await peer.request("GET", "/a%2Fb", params={"username": "jo+x&y=z #%ü", "ok": True})
