@@ -98,6 +98,7 @@ class TargetError(AzsyncdError):
     def __init__(self, message: str, hint: str = "", *, target: str = "") -> None:
         super().__init__(message, hint)
         self.target = target
+        self.done: dict[str, int] = {}  # what the run had written by then, by kind
 
 
 class TargetUnavailable(TargetError):

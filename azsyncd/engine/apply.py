@@ -23,11 +23,11 @@ from azsyncd.engine.outcomes import CHILDREN, MEMBERSHIPS, Batch, Observer, Outc
 from azsyncd.engine.seats import Room
 from azsyncd.engine.writes import Writes
 from azsyncd.errors import ChangeRejected, TargetError
-from azsyncd.model.accounts import Capabilities
+from azsyncd.model.accounts import Capabilities, fold
 from azsyncd.model.changes import Kind, Withheld
 from azsyncd.plan.guard import SHRINKS
 from azsyncd.plan.policy import GuardClass, Policy
-from azsyncd.state import holds, links, spill
+from azsyncd.state import facts, holds, links, spill
 from azsyncd.state.spill import Planned
 from azsyncd.state.standing import Standing, standing, wake_for
 from azsyncd.state.store import Connection, Store
@@ -37,6 +37,12 @@ CHUNK = 200
 
 _NEEDS_ACCOUNT = frozenset(
     {Kind.UPDATE, Kind.RENAME, Kind.DEACTIVATE, Kind.REACTIVATE, Kind.STRIP, Kind.DELETE}
+)
+
+
+_LAST_ADMIN = (
+    "nobody active would be left in the administrators' groups",
+    "make somebody else an administrator first",
 )
 
 
@@ -117,6 +123,9 @@ class Apply:
                     return Stopped.DONE
                 await self._chunk(chunk, planned_at)
                 progress(len(chunk))
+        except TargetError as error:
+            error.done = dict(self.tally.done)
+            raise
         finally:
             await self._ledger.settle()
 
@@ -201,6 +210,9 @@ class Apply:
         if why := await self._needed(planned, now):
             await self._outcomes.needed(planned, why)
             return
+        if await self._ends_last_admin(planned, now):
+            await self._outcomes.conditioned(planned, Withheld.PROTECTED, *_LAST_ADMIN)
+            return
         if not await self._room.take(planned, now):
             await self._outcomes.conditioned(planned, Withheld.LICENCE, *self._room.why)
             return
@@ -222,6 +234,25 @@ class Apply:
         if not shrinks or not self._lifeline.watches:
             return ""
         return await self._store.read(lambda db: self._lifeline.needed(db, planned, now))
+
+    async def _ends_last_admin(
+        self, planned: Planned, now: Standing, ready: Sequence[tuple[Planned, Standing]] = ()
+    ) -> bool:
+        """Whether nobody would administer the product any more (rule 24). `ready`: what is sent in
+        the same call."""
+        kind, group, g, able = planned.change.kind, now.group, now.g, self._capabilities
+        if kind not in (Kind.REMOVE_MEMBER, Kind.DELETE_GROUP) or group is None or g is None:
+            return False
+        if not able.administers(group.name):
+            return False
+        a = now.a if kind is Kind.REMOVE_MEMBER else None
+        ending = [
+            (each.g, each.a) for _, each in ready if each.g is not None and each.a is not None
+        ]
+        names = able.admin_groups | {fold(group.name)}
+        return await self._store.read(
+            lambda db: facts.ends_last_admin(db, self._t, names, g, a, ending)
+        )
 
     async def _spend(self, batch: Sequence[Planned]) -> float:
         """Allowance is spent in the transaction before the call (rule 37)."""
@@ -263,12 +294,14 @@ class Apply:
 
     async def _members(self, batch: Batch) -> None:
         """Memberships of one group in one call, as many as the product takes."""
-        ready = []
+        ready: list[tuple[Planned, Standing]] = []
         for planned, now in batch:
             if now.account is None or now.group is None:
                 await self._outcomes.not_yet(planned, now)
             elif why := await self._needed(planned, now):
                 await self._outcomes.needed(planned, why)
+            elif await self._ends_last_admin(planned, now, ready):
+                await self._outcomes.conditioned(planned, Withheld.PROTECTED, *_LAST_ADMIN)
             elif not await self._room.take(planned, now):
                 await self._outcomes.conditioned(planned, Withheld.LICENCE, *self._room.why)
             else:

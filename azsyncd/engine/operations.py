@@ -24,8 +24,11 @@ from azsyncd.engine.status import doubted
 from azsyncd.errors import AzsyncdError, TargetError
 from azsyncd.operations import AlertTest, ApplyResult, SyncResult, TargetApply, TargetSync, Tell
 from azsyncd.plan.policy import Mode
-from azsyncd.state import questions, waiting
+from azsyncd.state import facts, questions, waiting
 from azsyncd.state.store import Connection
+
+_AGAIN = 3
+"""So often `sync` looks again at once; a daemon's loop goes on by itself."""
 
 _STOPPED = {
     "paused": "paused: nothing is written until azsyncd resume",
@@ -80,6 +83,12 @@ class EngineOperations(Looks, Rehearsals, Decisions):
             targets=list(results),
         )
 
+    async def _is_due(self, reconcile: Reconcile) -> bool:
+        """Whether what was written has made somebody due at once: one who is stripped since she
+        could not be deactivated, the members of a group that stands now."""
+        due = await self._running.store.read(lambda db: facts.next_due(db, reconcile.t))
+        return due is not None and due <= self._running.clock.now()
+
     async def _sync_one(
         self,
         name: str,
@@ -100,6 +109,11 @@ class EngineOperations(Looks, Rehearsals, Decisions):
                 cause=cause, consent=only is None, full=full, only=some, tell=tell
             )
             done = dict(report.done)
+            for _ in range(_AGAIN):
+                if report.stopped or not await self._is_due(reconcile):
+                    break
+                report = await reconcile.turn(cause=cause, consent=only is None, only=some)
+                done = {k: done.get(k, 0) + report.done.get(k, 0) for k in done | report.done}
             error = _STOPPED.get(report.stopped, "") or await doubted(self._running, reconcile)
             if report.stopped == "first_contact":
                 waits = f"{reconcile.state.detail}; {reconcile.state.hint}"
@@ -108,6 +122,7 @@ class EngineOperations(Looks, Rehearsals, Decisions):
             await self._trouble_over(name)
         except TargetError as trouble:
             error = str(trouble)
+            done = {k: done.get(k, 0) + trouble.done.get(k, 0) for k in done | trouble.done}
             await self._note_trouble(name, trouble)
         finally:
             watching.cancel()

@@ -256,20 +256,42 @@ def _administers(db: sqlite3.Connection, a: int, admin_groups: Collection[str]) 
 
 
 def _is_last_admin(db: sqlite3.Connection, t: int, a: int, admin_groups: Collection[str]) -> bool:
-    """Whether nobody else would be left in the administrators' groups who can sign in: others who
-    leave too do not count (rule 24)."""
+    """Whether nobody else would be left in the administrators' groups who can sign in (rule 24).
+    Of several who leave at once one is kept, and always the same one."""
     if not _administers(db, a, admin_groups):
         return False
     row = db.execute(
         "SELECT 1 FROM target_group tg JOIN edge e ON e.g = tg.g JOIN account ac ON ac.a = e.a"
         " LEFT JOIN link l ON l.a = ac.a LEFT JOIN object o ON o.n = l.n"
         " WHERE tg.t = :t AND tg.name IN (SELECT value FROM json_each(:names))"
-        " AND e.a != :a AND NOT e.removed AND ac.active AND (l.n IS NULL OR (l.left_at IS NULL"
-        " AND o.presence = 'present'"
+        " AND e.a != :a AND NOT e.removed AND ac.active AND (e.a < :a OR l.n IS NULL"
+        " OR (l.left_at IS NULL AND o.presence = 'present'"
         " AND coalesce(json_extract(o.properties, '$.accountEnabled'), 1))) LIMIT 1",
         {"t": t, "a": a, "names": codec.dump(sorted(admin_groups))},
     ).fetchone()
     return row is None
+
+
+def ends_last_admin(
+    db: sqlite3.Connection,
+    t: int,
+    admin_groups: Collection[str],
+    g: int,
+    a: int | None,
+    ending: Collection[tuple[int, int]] = (),
+) -> bool:
+    """Whether nobody active would be left in the administrators' groups without this membership,
+    or (`a` None) without this group; `ending`: memberships (group, account) that end in the same
+    moment. Asked right before it is written, for others may have gone by then (rule 24)."""
+    rows = db.execute(
+        "SELECT e.g, e.a FROM target_group tg JOIN edge e ON e.g = tg.g"
+        " JOIN account ac ON ac.a = e.a WHERE tg.t = ? AND NOT e.removed AND ac.active"
+        " AND tg.name IN (SELECT value FROM json_each(?))",
+        (t, codec.dump(sorted(admin_groups))),
+    )
+    standing = {(row["g"], row["a"]) for row in rows} - set(ending)
+    ends = {pair for pair in standing if pair[0] == g and a in (None, pair[1])}
+    return bool(ends) and ends == standing
 
 
 def account_at(db: sqlite3.Connection, a: int | None) -> Account | None:

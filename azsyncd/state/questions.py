@@ -72,7 +72,8 @@ def what_waits(db: sqlite3.Connection, t: int) -> Waits:
 
 _LEAVERS = """
 FROM waiting w JOIN link l ON l.t = w.t AND l.n = w.n JOIN object o ON o.n = w.n
- WHERE w.t = ? AND w.change = 'deactivate' AND w.reason IN ('unsupported', 'blocked', 'read_only')
+ WHERE w.t = ? AND w.change = 'deactivate'
+   AND w.reason IN ('unsupported', 'blocked', 'read_only', 'protected')
    AND (EXISTS (SELECT 1 FROM edge e WHERE e.a = l.a AND NOT e.removed)
         OR EXISTS (SELECT 1 FROM waiting s WHERE s.t = w.t AND s.n = w.n AND s.change = 'strip')
         OR EXISTS (SELECT 1 FROM hold_item i JOIN hold h ON h.id = i.hold WHERE h.t = w.t

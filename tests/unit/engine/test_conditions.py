@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -12,7 +13,14 @@ from structlog.testing import capture_logs
 from azsyncd.errors import ChangeRejected, TargetUnavailable
 from azsyncd.model.accounts import Account, Capabilities, Seats
 from azsyncd.model.identities import MemberKind, MemberSeen, ObjectId, Seen
-from azsyncd.plan.policy import AccountRules, Policy, SeatRules
+from azsyncd.plan.policy import (
+    AccountRules,
+    GroupRules,
+    GuardRules,
+    Policy,
+    Protect,
+    SeatRules,
+)
 from azsyncd.state import journal, questions, waiting
 from azsyncd.targets.memory import ABLE, Memory
 
@@ -200,3 +208,97 @@ async def test_seats_are_counted_anew_now_and_then_after_something_was_written(
     assert counted == 1
     known = office.reconciles["jira"].capabilities
     assert known is not None and known.seats[0].remaining == 7
+
+
+ADMINS = replace(ABLE, admin_groups=frozenset({"atl-1"}))
+
+
+async def _administered(office: Office, **rules: Any) -> Memory:
+    """Two administrators by a group that the file allows."""
+    product = office.products["jira"] = Memory("jira", capabilities=ADMINS)
+    allow = Protect(allow=("atl-1",))
+    free = GuardRules(disable="unlimited", shrink_group="unlimited", delete_group="unlimited")
+    await office.open("jira", Policy(scope=EVERYBODY, protect=allow, guard=free, **rules))
+    await office.crawl(user(1), user(2), user(3), group(1, 1, 2))
+    await office.turn("jira")
+    assert product.members_of("atl-1") == {"u1@x.org", "u2@x.org"}
+    return product
+
+
+def _active_admins(product: Memory) -> set[str]:
+    accounts = (product.account(name) for name in product.members_of("atl-1"))
+    return {account.username for account in accounts if account is not None and account.active}
+
+
+async def test_rule_24_of_two_administrators_who_are_disabled_one_stays_and_is_told(
+    office: Office,
+) -> None:
+    product = await _administered(office)
+    off = {"accountEnabled": False}
+    await office.crawl(user(1, **off), user(2, **off), whole=False)
+    await office.turn("jira")
+    await office.turn("jira", full=True)
+    assert _active_admins(product) == {"u1@x.org"}
+    left = await office.store.read(lambda db: questions.leavers_with_access(db, 1))
+    assert left == ["u1"]
+
+
+@pytest.mark.parametrize("off", [(1,), (2,), ()])
+async def test_rule_24_whoever_is_taken_out_the_last_administrator_stays_in(
+    office: Office, off: tuple[int, ...]
+) -> None:
+    product = await _administered(office)
+    out = tuple(n for n in (1, 2) if n not in off)
+    people = [user(n, accountEnabled=False) for n in off]
+    await office.crawl(*people, group(1, without=out), whole=False)
+    await office.turn("jira")
+    await office.turn("jira", full=True)
+    assert len(_active_admins(product)) == 1
+    waits = await office.store.read(lambda db: waiting.listed(db, 1))
+    assert "protected" in {row["reason"] for row in waits}
+    await office.crawl(group(1, 3), whole=False)  # somebody else is one now
+    office.clock.advance(3601.0)
+    await office.turn("jira")
+    await office.turn("jira", full=True)
+    assert _active_admins(product) == {"u3@x.org"}
+
+
+async def test_rule_24_the_group_of_the_last_administrators_is_not_deleted(
+    office: Office,
+) -> None:
+    product = await _administered(office, groups=GroupRules(gone="delete"))
+    await office.crawl(Seen(ObjectId("g1"), {}, "changed"), whole=False)
+    await office.turn("jira")
+    assert product.members_of("atl-1") == {"u1@x.org", "u2@x.org"}
+
+
+async def test_sync_looks_again_at_whoever_is_due_at_once(office: Office) -> None:
+    """Without a daemon nobody else would: she cannot be deactivated, and is stripped."""
+    product = await office.open("jira")
+    await office.crawl(user(1), group(1, 1))
+    await office.turn("jira")
+    no = ChangeRejected("she leads a project", target="jira", status=400)
+    product.blocked = {"u1@x.org": no}
+
+    async def members_may_go(when: str, method: str) -> None:
+        if when == "before":
+            product.blocked = {} if method == "remove_members" else {"u1@x.org": no}
+
+    product.faults = members_may_go
+    await office.crawl(user(1, accountEnabled=False), whole=False)
+    told = await office.operations.sync(by="jo")
+    assert told["targets"][0]["done"] == {"remove_member": 1}
+    assert product.members_of("atl-1") == set()
+
+
+async def test_what_was_written_before_a_product_failed_is_told(office: Office) -> None:
+    product = await office.open("jira")
+
+    async def fail(when: str, method: str) -> None:
+        if when == "before" and method == "create_group":
+            raise TargetUnavailable("reset", target="jira")
+
+    product.faults = fail
+    await office.crawl(user(1), user(2), group(1, 1))
+    (told,) = (await office.operations.sync(by="jo"))["targets"]
+    assert told["done"] == {"create": 2} and "reset" in told["error"]
