@@ -383,7 +383,8 @@ _FAILED = frozenset({429, 500, 502, 503, 504, 509})
 def _environment_proxy(url: str) -> str | None:
     """The proxy of HTTPS_PROXY, HTTP_PROXY and NO_PROXY for this address."""
     parts = urlsplit(url)
-    if not parts.hostname or proxy_bypass(parts.hostname):
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    if not parts.hostname or proxy_bypass(f"{parts.hostname}:{port}"):
         return None
     proxies = getproxies()
     return proxies.get(parts.scheme) or proxies.get("all")
