@@ -11,7 +11,8 @@ from collections.abc import Callable
 
 from azsyncd.state.store import Connection, Store
 
-Record = Callable[[Connection], None]
+Record = Callable[[Connection], str | None]
+"""Puts an outcome down; what it returns is what the product did in particular, for the journal."""
 
 
 class Ledger:

@@ -120,14 +120,14 @@ class Outcomes:
         seconds = self._clock.monotonic() - began
 
         def commit(db: Connection) -> None:
-            record(db)
+            answer = record(db) or ""
             for planned, now in batch:
                 item = planned.item
                 spill.done(db, planned.seq)
                 waiting.succeeded(db, self._t, item.n, item.change)
                 if item.change.reason is Reason.DRIFT:
                     drift.settled(db, self._t, item.n, item.change.kind, item.gn)
-                journal.write(db, self._entry(db, planned, now, "done", "", seconds))
+                journal.write(db, self._entry(db, planned, now, "done", answer, seconds))
                 if planned.free:
                     holds.used_up(db, self._t, item)
                 if self._nests and item.change.kind in (Kind.ADD_MEMBER, Kind.ADD_CHILD):

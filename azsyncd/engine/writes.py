@@ -213,13 +213,14 @@ class Writes:
     async def _strip(self, planned: Planned, now: Standing) -> Record:
         """Rights and licence groups, whoever gave them: nothing else shuts her out (rule 32)."""
         licence = self._capabilities.licence_groups
-        await self._target.strip_account(_present(now), licence)
+        taken = await self._target.strip_account(_present(now), licence)
         t, n, a = self._t, planned.item.n, now.a
 
-        def record(db: Connection) -> None:
+        def record(db: Connection) -> str:
             links.deactivated(db, t, n, True)
             if a is not None:
                 links.edges_stripped(db, t, a, licence)
+            return f"taken away: {', '.join(taken)}" if taken else "nothing was left to take away"
 
         return record
 

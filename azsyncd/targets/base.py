@@ -107,9 +107,10 @@ class Target(Protocol):
         """Deactivate or reactivate."""
         ...
 
-    async def strip_account(self, have: Account, groups: Collection[str]) -> None:
+    async def strip_account(self, have: Account, groups: Collection[str]) -> list[str]:
         """Where `Capabilities.strips_accounts`, or `strips_licences`: take away the account's own
-        rights, and its memberships in these licence groups (names, folded). Called nowhere else."""
+        rights, and its memberships in these licence groups (names, folded). Called nowhere else.
+        Returns what was taken, in words for the journal; nothing where it was so already."""
         ...
 
     async def mark_account(self, have: Account, mark: Mark) -> None:

@@ -250,14 +250,18 @@ class Memory:
         await self._before("set_active", have)
         return await self._replace("set_active", self._there(have), active=active)
 
-    async def strip_account(self, have: Account, groups: Collection[str]) -> None:
+    async def strip_account(self, have: Account, groups: Collection[str]) -> list[str]:
         await self._before("strip_account", have)
         stored = self._there(have)
-        self.granted.discard(str(stored.key))
-        for name in groups:
-            if name in self.held_groups:
-                self.held_groups[name].members.discard(str(stored.key))
+        key = str(stored.key)
+        taken = ["its own rights"] if key in self.granted else []
+        self.granted.discard(key)
+        for name, group in sorted(self.held_groups.items()):
+            if name in groups and key in group.members:
+                group.members.discard(key)
+                taken.append(group.group.name)
         await self.faults("after", "strip_account")
+        return taken
 
     async def mark_account(self, have: Account, mark: Mark) -> None:
         await self._before("mark_account", have)

@@ -123,20 +123,24 @@ class Writing(Reading):
             reason="unsupported",
         )
 
-    async def strip_account(self, have: Account, groups: Collection[str]) -> None:
+    async def strip_account(self, have: Account, groups: Collection[str]) -> list[str]:
         """Take away what lets an account in: its own global permissions, and the groups that hold
         nothing but the licence. Groups that administer are protected and stay (rule 24)."""
+        taken: list[str] = []
         if await self._has_grant(have.username):
             params = {"name": have.username}
             answer = await self._write("DELETE", "/admin/permissions/users", params=params)
             if answer.status >= 400 and await self._has_grant(have.username):
                 raise self._no(answer, f"{have.username} keeps its global permissions")
+            taken.append("its own global permissions")
         granted = await self._granted_groups()
         for name in sorted(await self._groups_of(have.username)):
             if name in groups and granted.get(name) in wire.LICENSED:
                 refused = await self._remove(wire.group_of(name), have)
                 if refused is not None:
                     raise refused
+                taken.append(name)
+        return taken
 
     async def mark_account(self, have: Account, mark: Mark) -> None:
         """Bitbucket has no place for it."""

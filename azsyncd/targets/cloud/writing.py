@@ -129,8 +129,9 @@ class Writing(Reading):
             )
         return stored
 
-    async def strip_account(self, have: Account, groups: Collection[str]) -> None:
+    async def strip_account(self, have: Account, groups: Collection[str]) -> list[str]:
         """Never asked for: accounts can be deactivated."""
+        return []
 
     async def mark_account(self, have: Account, mark: Mark) -> None:
         await self._patch(have, [wire.put("externalId", mark.object_id)])

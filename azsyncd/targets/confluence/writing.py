@@ -133,8 +133,9 @@ class Writing(Reading):
             )
         raise self._no(answer, f"{have.username} cannot be {what}d")
 
-    async def strip_account(self, have: Account, groups: Collection[str]) -> None:
+    async def strip_account(self, have: Account, groups: Collection[str]) -> list[str]:
         """Never asked for: accounts can be deactivated."""
+        return []
 
     async def mark_account(self, have: Account, mark: Mark) -> None:
         """Confluence has no place for it."""

@@ -188,8 +188,9 @@ class Crowd(Reading):
             status=error.status,
         )
 
-    async def strip_account(self, have: Account, groups: Collection[str]) -> None:
+    async def strip_account(self, have: Account, groups: Collection[str]) -> list[str]:
         """Never asked for: accounts can be deactivated."""
+        return []
 
     async def mark_account(self, have: Account, mark: Mark) -> None:
         shape = await self._must_stand(have)

@@ -173,17 +173,20 @@ class Writing(Reading):
         except TargetError:
             pass
 
-    async def strip_account(self, have: Account, groups: Collection[str]) -> None:
+    async def strip_account(self, have: Account, groups: Collection[str]) -> list[str]:
         """A lead cannot be deactivated: without a licence group nobody signs in either."""
         params = {"key": str(have.key), "expand": "groups"}
         body = map_of(await self._rest.read("/user", params, of_one=True))
+        taken: list[str] = []
         refused: ChangeRejected | None = None
         for each in rows_of(map_of(body.get("groups")).get("items")):
             name = text_of(each.get("name"))
             if fold(name) in groups:
                 refused = await self._remove(TargetGroup(name=name), have) or refused
+                taken.append(name)
         if refused is not None:
             raise refused
+        return taken
 
     async def mark_account(self, have: Account, mark: Mark) -> None:
         if self._has_marks:

@@ -71,6 +71,29 @@ async def test_rule_32_whom_the_product_refuses_to_deactivate_is_stripped_at_onc
     assert len(asked) == 1  # and the refused change waits for its own time
 
 
+async def test_rule_32_history_says_what_a_leaver_was_stripped_of(office: Office) -> None:
+    """Also what azsyncd had not given."""
+    strips = replace(
+        ABLE,
+        deactivates_accounts=False,
+        strips_accounts=True,
+        licence_groups=frozenset({"licensed", "others"}),
+    )
+    product = office.products["jira"] = Memory("jira", capabilities=strips)
+    await office.open("jira")
+    await office.crawl(user(1))
+    await office.turn("jira")
+    account = product.account("u1@x.org")
+    assert account is not None
+    product.granted.add(str(account.key))
+    product.put(account, "Licensed")
+    await office.crawl(user(1, accountEnabled=False), whole=False)
+    await office.turn("jira")
+    entries = await office.operations.history(user="u1@x.org")
+    told = [entry["answer"] for entry in entries if entry["change"] == "strip"]
+    assert told == ["taken away: its own rights, Licensed"]
+
+
 @pytest.mark.parametrize("lists_all", [True, False])
 async def test_rule_19_an_account_that_was_deleted_by_hand_is_missed(
     office: Office, lists_all: bool
