@@ -17,17 +17,19 @@ from collections.abc import Callable, Sequence
 from enum import StrEnum
 
 from azsyncd.clock import Clock
+from azsyncd.engine import admins
+from azsyncd.engine.admins import Admins
 from azsyncd.engine.ledger import Ledger
 from azsyncd.engine.lifeline import Entitled, Lifeline
 from azsyncd.engine.outcomes import CHILDREN, MEMBERSHIPS, Batch, Observer, Outcomes, Tally
 from azsyncd.engine.seats import Room
 from azsyncd.engine.writes import Writes
 from azsyncd.errors import ChangeRejected, TargetError
-from azsyncd.model.accounts import Capabilities, fold
+from azsyncd.model.accounts import Capabilities
 from azsyncd.model.changes import Kind, Withheld
 from azsyncd.plan.guard import SHRINKS
 from azsyncd.plan.policy import GuardClass, Policy
-from azsyncd.state import facts, holds, links, spill
+from azsyncd.state import holds, links, spill
 from azsyncd.state.spill import Planned
 from azsyncd.state.standing import Standing, standing, wake_for
 from azsyncd.state.store import Connection, Store
@@ -37,12 +39,6 @@ CHUNK = 200
 
 _NEEDS_ACCOUNT = frozenset(
     {Kind.UPDATE, Kind.RENAME, Kind.DEACTIVATE, Kind.REACTIVATE, Kind.STRIP, Kind.DELETE}
-)
-
-
-_LAST_ADMIN = (
-    "nobody active would be left in the administrators' groups",
-    "make somebody else an administrator first",
 )
 
 
@@ -83,6 +79,7 @@ class Apply:
         self._capabilities = capabilities
         self._rules = policy.guard
         self._room = Room(target, store, capabilities, policy)
+        self._admins = Admins(t, store, capabilities)
         self._lanes = asyncio.Semaphore(concurrency)
         nests = policy.groups.nested == "keep" and capabilities.nests_groups
         self._lifeline = Lifeline(t, entitled, nests=nests)
@@ -210,8 +207,8 @@ class Apply:
         if why := await self._needed(planned, now):
             await self._outcomes.needed(planned, why)
             return
-        if await self._ends_last_admin(planned, now):
-            await self._outcomes.conditioned(planned, Withheld.PROTECTED, *_LAST_ADMIN)
+        if await self._admins.end(planned, now):
+            await self._outcomes.conditioned(planned, Withheld.PROTECTED, *admins.WHY)
             return
         if not await self._room.take(planned, now):
             await self._outcomes.conditioned(planned, Withheld.LICENCE, *self._room.why)
@@ -234,25 +231,6 @@ class Apply:
         if not shrinks or not self._lifeline.watches:
             return ""
         return await self._store.read(lambda db: self._lifeline.needed(db, planned, now))
-
-    async def _ends_last_admin(
-        self, planned: Planned, now: Standing, ready: Sequence[tuple[Planned, Standing]] = ()
-    ) -> bool:
-        """Whether nobody would administer the product any more (rule 24). `ready`: what is sent in
-        the same call."""
-        kind, group, g, able = planned.change.kind, now.group, now.g, self._capabilities
-        if kind not in (Kind.REMOVE_MEMBER, Kind.DELETE_GROUP) or group is None or g is None:
-            return False
-        if not able.administers(group.name):
-            return False
-        a = now.a if kind is Kind.REMOVE_MEMBER else None
-        ending = [
-            (each.g, each.a) for _, each in ready if each.g is not None and each.a is not None
-        ]
-        names = able.admin_groups | {fold(group.name)}
-        return await self._store.read(
-            lambda db: facts.ends_last_admin(db, self._t, names, g, a, ending)
-        )
 
     async def _spend(self, batch: Sequence[Planned]) -> float:
         """Allowance is spent in the transaction before the call (rule 37)."""
@@ -294,14 +272,14 @@ class Apply:
 
     async def _members(self, batch: Batch) -> None:
         """Memberships of one group in one call, as many as the product takes."""
-        ready: list[tuple[Planned, Standing]] = []
+        ready = []
         for planned, now in batch:
             if now.account is None or now.group is None:
                 await self._outcomes.not_yet(planned, now)
             elif why := await self._needed(planned, now):
                 await self._outcomes.needed(planned, why)
-            elif await self._ends_last_admin(planned, now, ready):
-                await self._outcomes.conditioned(planned, Withheld.PROTECTED, *_LAST_ADMIN)
+            elif await self._admins.end(planned, now):
+                await self._outcomes.conditioned(planned, Withheld.PROTECTED, *admins.WHY)
             elif not await self._room.take(planned, now):
                 await self._outcomes.conditioned(planned, Withheld.LICENCE, *self._room.why)
             else:

@@ -272,26 +272,17 @@ def _is_last_admin(db: sqlite3.Connection, t: int, a: int, admin_groups: Collect
     return row is None
 
 
-def ends_last_admin(
-    db: sqlite3.Connection,
-    t: int,
-    admin_groups: Collection[str],
-    g: int,
-    a: int | None,
-    ending: Collection[tuple[int, int]] = (),
-) -> bool:
-    """Whether nobody active would be left in the administrators' groups without this membership,
-    or (`a` None) without this group; `ending`: memberships (group, account) that end in the same
-    moment. Asked right before it is written, for others may have gone by then (rule 24)."""
+def active_admins(
+    db: sqlite3.Connection, t: int, admin_groups: Collection[str]
+) -> set[tuple[int, int]]:
+    """The memberships (group, account) of active accounts in these groups (names, folded)."""
     rows = db.execute(
         "SELECT e.g, e.a FROM target_group tg JOIN edge e ON e.g = tg.g"
         " JOIN account ac ON ac.a = e.a WHERE tg.t = ? AND NOT e.removed AND ac.active"
         " AND tg.name IN (SELECT value FROM json_each(?))",
         (t, codec.dump(sorted(admin_groups))),
     )
-    standing = {(row["g"], row["a"]) for row in rows} - set(ending)
-    ends = {pair for pair in standing if pair[0] == g and a in (None, pair[1])}
-    return bool(ends) and ends == standing
+    return {(row["g"], row["a"]) for row in rows}
 
 
 def account_at(db: sqlite3.Connection, a: int | None) -> Account | None:

@@ -67,7 +67,9 @@ class Office:
     async def refresh_revision(self) -> None:
         self.pull.state.revision = await self.store.read(mirror.revision)
 
-    async def open(self, name: str, policy: Policy | None = None, **more: Any) -> Memory:
+    async def open(
+        self, name: str, policy: Policy | None = None, *, concurrency: int = 1, **more: Any
+    ) -> Memory:
         """A product, and its loop (which stands still)."""
         product = self.products.get(name) or Memory(name, **more)
         self.products[name] = product
@@ -80,7 +82,7 @@ class Office:
             t=row.t,
             instance=INSTANCE,
             policy_digest="1",
-            concurrency=1,
+            concurrency=concurrency,
             signed_in_as=self.signed_in_as,
             signs_in_as=lambda target, account: self.ours.add(account) if account else None,
             mirror_revision=lambda: self.pull.state.revision,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -293,6 +294,31 @@ async def test_rule_24_the_group_of_the_last_administrators_is_not_deleted(
     await office.crawl(Seen(ObjectId("g1"), {}, "changed"), whole=False)
     await office.turn("jira")
     assert product.members_of("atl-1") == {"u1@x.org", "u2@x.org"}
+
+
+async def test_rule_24_administrators_of_two_groups_do_not_go_in_one_moment(
+    office: Office,
+) -> None:
+    """Groups are written side by side: each write was innocent when it was asked about."""
+    both = ("atl-1", "atl-2")
+    product = office.products["jira"] = Memory(
+        "jira", capabilities=replace(ABLE, admin_groups=frozenset(both))
+    )
+    free = GuardRules(shrink_group="unlimited")
+    rules = Policy(scope=EVERYBODY, protect=Protect(allow=both), guard=free)
+    await office.open("jira", rules, concurrency=2)
+    await office.crawl(user(1), user(2), group(1, 1), group(2, 2))
+    await office.turn("jira")
+
+    async def slow(when: str, method: str) -> None:
+        if (when, method) == ("before", "remove_members"):
+            await asyncio.sleep(0.2)  # the other one is asked about meanwhile
+
+    product.faults = slow
+    await office.crawl(group(1, without=(1,)), group(2, without=(2,)), whole=False)
+    await office.turn("jira")
+    await office.turn("jira", full=True)
+    assert len(product.members_of("atl-1") | product.members_of("atl-2")) == 1
 
 
 async def test_sync_looks_again_at_whoever_is_due_at_once(office: Office) -> None:
