@@ -1,8 +1,9 @@
 """Licences: looked at before a wave of writes that take some, so that `seats.keep_free` stay free.
 
-A seat is taken by the first membership in a group that gives a licence, and by a new account where
-the product gives it one by itself (`accounts.product_access: default`). Whoever finds none waits;
-it is said once for the product, not for each (rule 30).
+A seat is taken by the first membership in a group that gives a licence, by an account in such a
+group that is active again, and by a new account where the product gives it one by itself
+(`accounts.product_access: default`). Whoever finds none waits; it is said once for the product, not
+for each (rule 30).
 """
 
 from __future__ import annotations
@@ -50,20 +51,32 @@ class Room:
                 return False
             self._seated.add(planned.item.n)
             return True
-        if kind is not Kind.ADD_MEMBER or now.group is None or now.a is None:
+        if now.a is None or planned.item.n in self._seated:
             return True
-        if planned.item.n in self._seated:
-            return True
-        name, a = fold(now.group.name), now.a
-        for seats in await self._look() if name in self._licences else ():
-            groups = seats.groups or self._licences
-            if seats.remaining is None or name not in groups:
-                continue
-            if await self._store.read(lambda db, g=groups: facts.is_in(db, a, g)):  # type: ignore[misc]
-                continue  # she has this one already
-            if not self._take(seats):
+        if kind is Kind.REACTIVATE:
+            return await self._take_again(now.a)
+        if kind is Kind.ADD_MEMBER and now.group is not None:
+            return await self._take_first(now.a, fold(now.group.name))
+        return True
+
+    async def _take_again(self, a: int) -> bool:
+        """Who is not active takes no seat, whatever groups she is in."""
+        for seats in await self._look() if self._licences else ():
+            if seats.remaining is not None and await self._has(a, seats) and not self._take(seats):
                 return False
         return True
+
+    async def _take_first(self, a: int, name: str) -> bool:
+        for seats in await self._look() if name in self._licences else ():
+            if seats.remaining is None or name not in (seats.groups or self._licences):
+                continue
+            if not await self._has(a, seats) and not self._take(seats):
+                return False
+        return True
+
+    async def _has(self, a: int, seats: Seats) -> bool:
+        groups = seats.groups or self._licences
+        return await self._store.read(lambda db: facts.is_in(db, a, groups))
 
     async def _look(self) -> tuple[Seats, ...]:
         if self._seats is None:

@@ -23,7 +23,9 @@ class Licensed(Memory):
 
     async def seats(self) -> tuple[Seats, ...]:
         await self._around("seats")
-        used = len(self.held if self.by_accounts else self.members_of("atl-1"))
+        counted = self.members_of("atl-1")
+        accounts = [a for a in self.held.values() if self.by_accounts or a.username in counted]
+        used = sum(1 for account in accounts if account.active)
         return (
             Seats("product", self.total, self.total - used),
             Seats("unlimited", None, None),
@@ -75,6 +77,28 @@ def test_who_has_a_seat_already_takes_no_other() -> None:
     world = world_of(product)
     assert product.members_of("atl-1") == {"n1@x.org"}  # any licence group gives "product"
     assert licence_waits(world) == 1
+
+
+def test_who_is_active_again_takes_the_seat_of_her_groups_and_waits_if_there_is_none() -> None:
+    product = Licensed()
+    product.total = 99
+    world = world_of(product)
+    member = sorted(product.members_of("atl-1"))[0]
+    number = int(member[1])
+    world.live([("disable", number, 0)])
+    world.settle()
+    account = product.account(member)
+    assert account is not None and not account.active and member in product.members_of("atl-1")
+    product.total = len(product.members_of("atl-1"))  # one is free, and stays so
+    world.live([("enable", number, 0)])
+    world.settle()
+    account = product.account(member)
+    assert account is not None and not account.active and licence_waits(world) == 1
+    product.total += 1
+    world.clock.at += waiting.CONDITION_SECONDS
+    world.settle()
+    account = product.account(member)
+    assert account is not None and account.active and licence_waits(world) == 0
 
 
 @pytest.mark.parametrize(("access", "made"), [("default", 3), ("by_groups", 5)])
