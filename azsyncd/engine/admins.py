@@ -15,7 +15,8 @@ from azsyncd.state.spill import Planned
 from azsyncd.state.standing import Standing
 from azsyncd.state.store import Store
 
-_ENDS = frozenset({Kind.DEACTIVATE, Kind.DELETE, Kind.REMOVE_MEMBER, Kind.DELETE_GROUP})
+_OF_GROUP = frozenset({Kind.REMOVE_MEMBER, Kind.DELETE_GROUP})
+_ENDS = _OF_GROUP | {Kind.DEACTIVATE, Kind.DELETE}
 
 WHY = (
     "nobody active would be left in the administrators' groups",
@@ -33,20 +34,20 @@ class Admins:
         self._ending: set[tuple[int, int]] = set()  # memberships: group, account
         self._asking = asyncio.Lock()
 
-    async def end(self, planned: Planned, now: Standing) -> bool:
+    async def refuse(self, planned: Planned, now: Standing) -> bool:
         """Whether this would leave the product without an administrator. If not, it may be sent."""
-        kind, able = planned.change.kind, self._capabilities
-        names = able.admin_groups
+        kind, names, group = planned.change.kind, self._capabilities.admin_groups, now.group
         if kind not in _ENDS:
             return False
-        if kind in (Kind.REMOVE_MEMBER, Kind.DELETE_GROUP):
-            if now.group is None or not able.administers(now.group.name):
+        g = a = None
+        if kind in _OF_GROUP:
+            if group is None or not self._capabilities.administers(group.name):
                 return False
-            names = names | {fold(now.group.name)}
+            names, g = names | {fold(group.name)}, now.g
+        if kind is not Kind.DELETE_GROUP:
+            a = now.a
         if not names:
             return False
-        g = now.g if kind in (Kind.REMOVE_MEMBER, Kind.DELETE_GROUP) else None
-        a = now.a if kind is not Kind.DELETE_GROUP else None
         async with self._asking:
             known = await self._store.read(lambda db: facts.active_admins(db, self._t, names))
             standing = known - self._ending

@@ -207,7 +207,7 @@ class Apply:
         if why := await self._needed(planned, now):
             await self._outcomes.needed(planned, why)
             return
-        if await self._admins.end(planned, now):
+        if await self._admins.refuse(planned, now):
             await self._outcomes.conditioned(planned, Withheld.PROTECTED, *admins.WHY)
             return
         if not await self._room.take(planned, now):
@@ -278,7 +278,7 @@ class Apply:
                 await self._outcomes.not_yet(planned, now)
             elif why := await self._needed(planned, now):
                 await self._outcomes.needed(planned, why)
-            elif await self._admins.end(planned, now):
+            elif await self._admins.refuse(planned, now):
                 await self._outcomes.conditioned(planned, Withheld.PROTECTED, *admins.WHY)
             elif not await self._room.take(planned, now):
                 await self._outcomes.conditioned(planned, Withheld.LICENCE, *self._room.why)

@@ -121,6 +121,8 @@ def _user_in(
     wanted = wanted_groups(known, desk)
     told["groups"] = _groups_of(db, base, known.edges, wanted, planning, _STAYS_OUT.get(wish.kind))
     noted, mode = _noted(db, t, base.n, desk.now), planning.policy.mode
+    now = [c for c in plan.changes if (c.kind.value, c.group_id) not in noted]
+    sent = [c for c in now if mode is not Mode.ADDITIONS_ONLY or guard.permitted(c, mode)]
     told["planned"] = [
         change_row(
             reconcile.target.name,
@@ -128,15 +130,13 @@ def _user_in(
             name=base.user.name,
             group=_group_name(planning, change.group_id),
         )
-        for change in plan.changes
-        if (change.kind.value, change.group_id) not in noted
-        and (mode is not Mode.ADDITIONS_ONLY or guard.permitted(change, mode))
+        for change in sent
     ]
     told["withheld"] = [
         {"reason": each.reason.value, "detail": each.detail, "hint": each.hint}
         for each in plan.waiting
     ]
-    if len(told["planned"]) < sum((c.kind.value, c.group_id) not in noted for c in plan.changes):
+    if len(sent) < len(now):
         why = "mode: additions_only takes nobody's access away"
         hint = "take it away in the product, or set mode: sync"
         told["withheld"].append({"reason": "mode", "detail": why, "hint": hint})

@@ -7,6 +7,7 @@ its own) each operation does the reading itself.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -99,7 +100,7 @@ class EngineOperations(Looks, Rehearsals, Decisions):
         tell: Tell | None,
     ) -> TargetSync:
         error = waits = ""
-        done: dict[str, int] = {}
+        done: Counter[str] = Counter()
         was_down = reconcile.state.state in ("down", "refused")
         watching = asyncio.create_task(self._watch_target(reconcile, tell))
         try:
@@ -108,12 +109,12 @@ class EngineOperations(Looks, Rehearsals, Decisions):
             report = await reconcile.turn(
                 cause=cause, consent=only is None, full=full, only=some, tell=tell
             )
-            done = dict(report.done)
+            done.update(report.done)
             for _ in range(_AGAIN):
                 if report.stopped or not await self._is_due(reconcile):
                     break
                 report = await reconcile.turn(cause=cause, consent=only is None, only=some)
-                done = {k: done.get(k, 0) + report.done.get(k, 0) for k in done | report.done}
+                done.update(report.done)
             error = _STOPPED.get(report.stopped, "") or await doubted(self._running, reconcile)
             if report.stopped == "first_contact":
                 waits = f"{reconcile.state.detail}; {reconcile.state.hint}"
@@ -122,7 +123,7 @@ class EngineOperations(Looks, Rehearsals, Decisions):
             await self._trouble_over(name)
         except TargetError as trouble:
             error = str(trouble)
-            done = {k: done.get(k, 0) + trouble.done.get(k, 0) for k in done | trouble.done}
+            done.update(trouble.done)
             await self._note_trouble(name, trouble)
         finally:
             watching.cancel()
@@ -144,7 +145,9 @@ class EngineOperations(Looks, Rehearsals, Decisions):
             return sum(held.get(reason, 0) for reason in reasons) + unsure, held, rows
 
         held, withheld, failing = await store.read(rest)
-        result = TargetSync(target=name, done=done, failed=failing, held=held, withheld=withheld)
+        result = TargetSync(
+            target=name, done=dict(done), failed=failing, held=held, withheld=withheld
+        )
         if error:
             result["error"] = error
         elif waits:

@@ -339,8 +339,8 @@ class Outcomes:
         await self._ledger.commit(record)
 
     async def conditioned(self, planned: Planned, reason: Withheld, detail: str, hint: str) -> None:
-        """No seats, or a directory that takes nothing, is a condition of the target: nobody else
-        is tried for a while (rule 30)."""
+        """It is not even tried, for what the target is like now: no seats, a directory that takes
+        nothing (rule 30), no other administrator (rule 24)."""
         item, t, moment = planned.item, self._t, self._clock.now()
 
         def commit(db: Connection) -> None:

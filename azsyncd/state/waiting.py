@@ -155,26 +155,14 @@ def refused(
     now: float,
 ) -> float:
     """A write was refused: the object waits longer with each attempt. Returns until when."""
-    key = (t, n, change.kind, _group_number(db, change.group_id), change.akey)
-    row = db.execute(f"SELECT attempts, since FROM waiting WHERE {_KEY}", key).fetchone()
+    before = db.execute(f"SELECT attempts FROM waiting WHERE {_KEY}", _key(db, t, n, change))
+    row = before.fetchone()
     attempts = (row["attempts"] if row else 0) + 1
-    retry_at = now + RETRY_SECONDS[min(attempts, len(RETRY_SECONDS)) - 1]
+    seconds = RETRY_SECONDS[min(attempts, len(RETRY_SECONDS)) - 1]
     if reason in CONDITIONS:
-        retry_at = now + CONDITION_SECONDS
-    db.execute(
-        "INSERT OR REPLACE INTO waiting VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            *key,
-            reason,
-            detail,
-            hint,
-            codec.change_text(change),
-            attempts,
-            retry_at,
-            row["since"] if row else now,
-        ),
-    )
-    return retry_at
+        seconds = CONDITION_SECONDS
+    _put(db, t, n, change, (reason, detail, hint), attempts, now + seconds, now)
+    return now + seconds
 
 
 def untried(
@@ -191,21 +179,29 @@ def untried(
     is known. It has not failed. Whoever waits for an account or a group is woken when that stands,
     and is looked at now and then all the same."""
     seconds = CONDITION_SECONDS if reason in CONDITIONS else NOT_YET_SECONDS
+    _put(db, t, n, change, (reason, detail, hint), 0, now + seconds, now)
+
+
+def _key(db: sqlite3.Connection, t: int, n: int, change: Change) -> tuple[int, int, str, int, str]:
+    return t, n, change.kind.value, _group_number(db, change.group_id), change.akey
+
+
+def _put(
+    db: sqlite3.Connection,
+    t: int,
+    n: int,
+    change: Change,
+    why: tuple[str, str, str],
+    attempts: int,
+    retry_at: float,
+    now: float,
+) -> None:
+    """`why`: reason, detail, hint. Since when it waits is kept."""
     db.execute(
-        "INSERT OR REPLACE INTO waiting VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?)",
-        (
-            t,
-            n,
-            change.kind,
-            _group_number(db, change.group_id),
-            change.akey,
-            reason,
-            detail,
-            hint,
-            codec.change_text(change),
-            now + seconds,
-            now,
-        ),
+        "INSERT INTO waiting VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+        " reason = excluded.reason, detail = excluded.detail, hint = excluded.hint,"
+        " body = excluded.body, attempts = excluded.attempts, retry_at = excluded.retry_at",
+        (*_key(db, t, n, change), *why, codec.change_text(change), attempts, retry_at, now),
     )
 
 
@@ -221,7 +217,7 @@ def succeeded(db: sqlite3.Connection, t: int, n: int, change: Change) -> None:
     """It went through at last."""
     db.execute(
         f"DELETE FROM waiting WHERE {_KEY}",
-        (t, n, change.kind, _group_number(db, change.group_id), change.akey),
+        _key(db, t, n, change),
     )
 
 

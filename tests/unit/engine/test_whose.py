@@ -452,16 +452,20 @@ async def test_rule_12_a_group_that_is_renamed_gets_no_deleted_ones_without_a_pe
     assert [(row["id"], row["reason"]) for row in waits] == [("g2", "conflict")]
 
 
+def _moving(gone: Any) -> Policy:
+    """A renamed group goes on in a new one, and the guard asks nobody."""
+    return Policy(
+        scope=EVERYBODY,
+        groups=GroupRules(on_rename="new_group", gone=gone),
+        guard=GuardRules(delete_group="unlimited", shrink_group="unlimited"),
+    )
+
+
 @pytest.mark.parametrize("rules", ["empty", "delete"])
 async def test_rule_31_nobody_loses_the_old_group_before_the_new_one_stands(
     office: Office, rules: Any
 ) -> None:
-    policy = Policy(
-        scope=EVERYBODY,
-        groups=GroupRules(on_rename="new_group", gone=rules),
-        guard=GuardRules(delete_group="unlimited", shrink_group="unlimited"),
-    )
-    product = await office.open("p", policy)
+    product = await office.open("p", _moving(rules))
     await office.crawl(user(1, "ann"), group(1, "atl-a", member(1)), group(2, "atl-c"))
     await office.turn("p")
 
@@ -492,12 +496,7 @@ async def test_rule_31_who_gets_a_group_that_stands_leaves_the_old_one_at_once(
     office: Office, rules: Any
 ) -> None:
     """Its own from before, or what another one has left: nothing has to be made for it."""
-    policy = Policy(
-        scope=EVERYBODY,
-        groups=GroupRules(on_rename="new_group", gone=rules),
-        guard=GuardRules(delete_group="unlimited", shrink_group="unlimited"),
-    )
-    product = await office.open("p", policy)
+    product = await office.open("p", _moving(rules))
     await office.crawl(user(1, "ann"), user(2, "ben"),
                        group(1, "atl-a", member(1), member(2)))  # fmt: skip
     await office.turn("p")
@@ -518,12 +517,7 @@ async def test_rule_31_who_gets_a_group_that_stands_leaves_the_old_one_at_once(
 async def test_rule_31_groups_that_pass_names_on_at_once_leave_none_behind(
     office: Office, names: tuple[str, str], rules: Any
 ) -> None:
-    policy = Policy(
-        scope=EVERYBODY,
-        groups=GroupRules(on_rename="new_group", gone=rules),
-        guard=GuardRules(delete_group="unlimited", shrink_group="unlimited"),
-    )
-    product = await office.open("p", policy)
+    product = await office.open("p", _moving(rules))
     await office.crawl(user(1, "ann"), user(2, "ben"),
                        group(1, "atl-a", member(1)), group(2, "atl-b", member(2)))  # fmt: skip
     await office.turn("p")

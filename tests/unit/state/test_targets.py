@@ -325,6 +325,17 @@ def test_the_same_reason_keeps_since_when(db: sqlite3.Connection) -> None:
     assert waiting.listed(db, t)[0]["since"] == NOW
 
 
+def test_what_is_not_even_tried_has_not_failed_and_waits_since_the_first_time(
+    db: sqlite3.Connection,
+) -> None:
+    t = target(db)
+    for at in (NOW, NOW + 9):
+        waiting.untried(db, t, n(db, "u1"), change(), "licence", "no seat", "", at)
+    (row,) = waiting.listed(db, t)
+    assert (row["since"], row["retry_at"]) == (NOW, NOW + 9 + waiting.CONDITION_SECONDS)
+    assert waiting.failing(db, t) == 0
+
+
 @pytest.mark.parametrize("kind", [Kind.ADD_MEMBER, Kind.REMOVE_MEMBER])
 def test_who_waited_for_a_group_goes_in_or_out_when_it_stands(
     db: sqlite3.Connection, kind: Kind
