@@ -21,7 +21,14 @@ from urllib.parse import quote
 
 from azsyncd.sandbox.layout import Layout, Oddities, Piece, Query
 from azsyncd.sandbox.nodes import UNSET, Node
-from azsyncd.sandbox.odata import Ask, Refused, bad_request, comparisons, selected
+from azsyncd.sandbox.odata import (
+    Ask,
+    Refused,
+    bad_request,
+    comparisons,
+    not_in_delta,
+    selected,
+)
 from azsyncd.sandbox.properties import DEFAULT, RELATIONS, chosen
 from azsyncd.sandbox.tenant import Tenant
 
@@ -169,9 +176,9 @@ class DeltaFeeds:
         shown = {"id": node.id, **chosen(node.properties, names)}
         if piece.stale:
             _age(shown, piece)
-        if "manager" in query.names and node.properties.get("manager"):
-            manager = {"@odata.type": "#microsoft.graph.user", "id": node.properties["manager"]}
-            shown["manager@delta"] = [manager]
+        manager = self.tenant.find(str(node.properties.get("manager") or ""))
+        if "manager" in query.names and manager is not None and not self.oddities.hides_manager:
+            shown["manager@delta"] = [{"@odata.type": manager.sort.odata, "id": manager.id}]
         if "members" in query.names and self._shows_members(node, ask):
             members = self._members(node, piece)
             if members:
@@ -231,6 +238,8 @@ class DeltaFeeds:
 
     def _query(self, feed: str, params: Mapping[str, str]) -> int:
         names = selected(params, feed, delta=True)
+        if "manager" in names and self.oddities.refuses_manager:
+            raise not_in_delta("manager")
         if not names:
             names = (*DEFAULT[feed], *(["members"] if feed == "groups" else []))
         ids = None

@@ -39,6 +39,8 @@ class Oddities:
     broken_page: int | None = None  # this page of each walk (0 = the first) fails for ever, by 504
     foreign_links: int = 0  # so many of the next links lead to another host
     unreliable_manager: bool = False  # a change of the manager alone is not reported
+    hides_manager: bool = False  # nobody's manager is ever shown
+    refuses_manager: bool = False  # selecting it is an error
     lag: float = 0.0  # seconds until a change is replicated to the feeds
     lagging: frozenset[str] = frozenset({"users", "groups"})  # the feeds that `lag` is for
     limited: dict[str, str] = field(default_factory=dict)

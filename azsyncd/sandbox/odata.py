@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from azsyncd.clock import iso
-from azsyncd.sandbox.properties import KNOWN, NOT_IN_DELTA, RELATIONS
+from azsyncd.sandbox.properties import DEFAULT, KNOWN, NOT_IN_DELTA, RELATIONS
 
 
 class Refused(Exception):
@@ -118,15 +118,35 @@ def bad_request(message: str, code: str = "BadRequest") -> Refused:
     return Refused(400, code, message)
 
 
+def not_in_delta(*names: str) -> Refused:
+    """400: delta keeps no track of them."""
+    return bad_request(
+        "Invalid request for delta query: for this entity set, $expand/$select is not supported"
+        f" for the following properties: {', '.join(names)}"
+    )
+
+
+_EXPANDED = re.compile(r"manager(?:\(\$select=([A-Za-z,]+)\))?")
+
+
+def expanded(params: Mapping[str, str], feed: str) -> tuple[str, ...] | None:
+    """What `$expand=manager($select=…)` wants to see of it beside its id; None = it was not given.
+    Raises Refused for every other relation: of those 20 objects at most are shown."""
+    text = params.get("$expand", "")
+    if not text:
+        return None
+    match = _EXPANDED.fullmatch(text)
+    if match is None or feed != "users":
+        raise bad_request(f"Expanding '{text}' is not simulated.", "Request_UnsupportedQuery")
+    return selected({"$select": match[1]}, feed) if match[1] else DEFAULT[feed]
+
+
 def selected(params: Mapping[str, str], feed: str, *, delta: bool = False) -> tuple[str, ...]:
     """The names of `$select` without `id`; empty = it was not given. Raises Refused."""
     names = [name.strip() for name in params.get("$select", "").split(",") if name.strip()]
     elsewhere = sorted(set(names) & NOT_IN_DELTA[feed])
     if elsewhere and delta:
-        raise bad_request(
-            "Invalid request for delta query: for this entity set, $expand/$select is not supported"
-            f" for the following properties: {', '.join(elsewhere)}"
-        )
+        raise not_in_delta(*elsewhere)
     for name in names:
         if name not in KNOWN[feed] | NOT_IN_DELTA[feed] and not name.startswith("extension_"):
             kind = "user" if feed == "users" else "group"

@@ -12,7 +12,7 @@ import binascii
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote, urlencode
 
 from azsyncd.clock import iso
@@ -34,6 +34,7 @@ from azsyncd.sandbox.odata import (
     Refused,
     bad_request,
     comparisons,
+    expanded,
     not_found,
     selected,
 )
@@ -58,18 +59,31 @@ class _List:
 
 
 class Reads:
-    """Answers the reading calls. `omits_service_principals`: v1.0 lists groups without them."""
+    """Answers the reading calls. `omits_service_principals`: v1.0 lists groups without them.
+    `expands`: what `$expand` is to a list: shown, ignored or refused."""
 
     def __init__(self, tenant: Tenant, apps: Apps) -> None:
         self._tenant = tenant
         self._apps = apps
         self.omits_service_principals = True
+        self.expands: Literal["shown", "ignored", "refused"] = "shown"
 
     def objects(self, ask: Ask, feed: str) -> Answer:
         """`/users`, `/groups`."""
         need(ask, BY_FEED[feed])
         names = selected(ask.params, feed) or DEFAULT[feed]
         wanted = self._filter(ask, feed)
+        of_manager = expanded(ask.params, feed)
+        if of_manager is not None and self.expands == "refused":
+            raise bad_request("$expand is not supported.", "Request_UnsupportedQuery")
+
+        def show(node: Node) -> dict[str, Any]:
+            shown = {"id": node.id, **listed(node.properties, names)}
+            if of_manager is not None and self.expands == "shown":
+                manager = self._manager(node)
+                if manager is not None:  # whoever has none comes without the key
+                    shown["manager"] = self._shown(ask, manager, of_manager)
+            return shown
 
         def keeps(_: int, node: Node) -> bool:
             return node.living and all(_equals(node, name, value) for name, value in wanted)
@@ -81,7 +95,7 @@ class Reads:
                 context=_context(feed, ask, names),
                 ids=self._tenant.ids[feed],
                 keeps=keeps,
-                show=lambda node: {"id": node.id, **listed(node.properties, names)},
+                show=show,
             ),
         )
 
@@ -97,7 +111,7 @@ class Reads:
         """`/users/{id}/manager`."""
         need(ask, USERS)
         node = self._living("users", key)
-        manager = self._tenant.find(str(node.properties.get("manager") or ""))
+        manager = self._manager(node)
         if manager is None:
             raise not_found("manager")
         names = selected(ask.params, "users") or DEFAULT["users"]
@@ -189,6 +203,9 @@ class Reads:
         return Answer(200, {"@odata.context": _root(ask, "organization"), "value": value})
 
     # ---
+
+    def _manager(self, node: Node) -> Node | None:
+        return self._tenant.find(str(node.properties.get("manager") or ""))
 
     def _living(self, feed: str, key: str) -> Node:
         self._tenant.tick()

@@ -495,6 +495,13 @@ def test_manager_is_a_relation_and_not_reliable(tenant: Tenant, feeds: DeltaFeed
     feeds.oddities.unreliable_manager = True
     tenant.update(ann, manager=None)
     assert reader.round("users") == []
+    feeds.oddities.hides_manager = True
+    tenant.update(ann, manager=boss, displayName="Ann")
+    (item,) = reader.round("users")
+    assert "manager@delta" not in item
+    feeds.oddities.refuses_manager = True
+    with pytest.raises(Refused, match="manager"):
+        Reader(feeds).round("users")
 
 
 def test_sync_from_now(tenant: Tenant, reader: Reader) -> None:

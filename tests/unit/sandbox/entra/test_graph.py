@@ -155,6 +155,32 @@ async def test_manager(entra: Entra, ask: Any, example: Any) -> None:
     assert example("user-manager").keys() <= body.keys()
 
 
+@pytest.mark.parametrize(
+    ("how", "shown"),
+    [("$select=id", {"id"}), ("$select=id,mail", {"id", "mail"}), ("", {"id", "displayName"})],
+)
+async def test_managers_in_a_list(entra: Entra, ask: Any, how: str, shown: set[str]) -> None:
+    """Whoever has none comes without the key, and so does everybody where it is ignored."""
+    boss, ann = populate(entra, 2)
+    entra.tenant.update(ann, manager=boss)
+    params = {"$select": "id", "$expand": f"manager({how})" if how else "manager"}
+    _, body, _ = await ask("GET", "/users", params=params)
+    found = {user["id"]: user.get("manager") for user in body["value"]}
+    assert found[boss] is None and found[ann]["id"] == boss
+    assert shown <= found[ann].keys()
+    entra.graph.reads.expands = "ignored"
+    _, body, _ = await ask("GET", "/users", params=params)
+    assert not any("manager" in user for user in body["value"])
+    entra.graph.reads.expands = "refused"
+    assert (await ask("GET", "/users", params=params))[0] == 400
+
+
+async def test_other_expansions_are_refused(entra: Entra, ask: Any) -> None:
+    """They show 20 objects and no more: nobody may rely on them."""
+    for path, what in (("/users", "memberOf"), ("/groups", "members"), ("/groups", "manager")):
+        assert (await ask("GET", path, params={"$expand": what}))[0] == 400
+
+
 async def test_application_shows_the_ends_of_its_credentials(entra: Entra, ask: Any) -> None:
     """And no secret."""
     client_id = entra.registration.client_id
