@@ -13,7 +13,7 @@ from azsyncd.engine.reconcile import Reconcile
 from azsyncd.errors import AzsyncdError
 from azsyncd.model.accounts import InvalidValue
 from azsyncd.model.changes import Kind as ChangeKind
-from azsyncd.model.identities import Group, ObjectId, User
+from azsyncd.model.identities import MANAGER, Group, ObjectId, User
 from azsyncd.plan import guard
 from azsyncd.plan.desk import Desk
 from azsyncd.plan.edges import wanted_groups
@@ -90,6 +90,9 @@ def _user(db: Connection, n: int, reconciles: list[Reconcile], about: int | None
 def _identity(user: User | Group, verified: bool = True) -> dict[str, Any]:
     told: dict[str, Any] = {"object_id": user.id}
     told.update({name: user.properties[name] for name in _SHOWN if name in user.properties})
+    if MANAGER in user.properties:  # it is read where an expression mentions it
+        manager = user.properties[MANAGER]
+        told[MANAGER] = manager.get(_SHOWN[0]) if isinstance(manager, Mapping) else None
     told["presence"] = user.presence.value
     if user.since is not None:
         told["gone_since"] = iso(user.since)

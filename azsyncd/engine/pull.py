@@ -13,6 +13,7 @@ A round that brings nothing after a notification proves nothing (replication): i
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -30,7 +31,7 @@ from azsyncd.errors import (
     SourceError,
     SourceUnavailable,
 )
-from azsyncd.model.identities import FEEDS, MemberSeen, ObjectId, Page
+from azsyncd.model.identities import FEEDS, MANAGER, MANAGERS, MemberSeen, ObjectId, Page
 from azsyncd.state import folding, holds, mirror, staging, targets
 from azsyncd.state.staging import CRAWL, ROUND
 from azsyncd.state.store import Connection, Store, get_meta, set_meta
@@ -75,6 +76,8 @@ class Source(Protocol):
     async def groups_of(self, feed: str, id_: ObjectId) -> list[ObjectId]: ...
 
     async def group_members(self, group_id: ObjectId) -> list[MemberSeen]: ...
+
+    async def managers_of(self, ids: list[ObjectId]) -> mirror.ManagersOf: ...
 
 
 @dataclass(slots=True)
@@ -135,7 +138,7 @@ class Pull:
         self._dead_rounds = 0
         self._was_round = False
         self._polled_at = float("-inf")
-        self._crawl_seen: dict[str, set[str]] = {feed: set() for feed in FEEDS}
+        self._crawl_seen: dict[str, set[str]] = defaultdict(set)
 
     # Asked from outside ---------------------------------------------------------------------------
 
@@ -371,6 +374,7 @@ class Pull:
             self._repeats = []
         await self._tell(seen_at)
         await self._verify_groups()
+        await self._ask_for_managers()
         await self._tell(seen_at)
 
     async def _tell(self, seen_at: float) -> None:
@@ -436,13 +440,14 @@ class Pull:
     async def _crawl_step(self) -> None:
         """Begin a crawl, read one more page of it, or close it."""
         cursors = await self._store.read(lambda db: staging.cursors(db, CRAWL))
-        source = self._next[0] if self._next else self._source
-        wanted = {feed: source.selection(feed) for feed in FEEDS}
+        source, selected = self._next or (self._source, self._selected)
+        feeds = (*FEEDS, MANAGERS) if MANAGER in selected["user"] else FEEDS
+        wanted = {feed: source.selection(feed) for feed in feeds}
         if {feed: cursor.selection for feed, cursor in cursors.items()} != wanted:
-            urls = {feed: (source.first_url(feed), wanted[feed]) for feed in FEEDS}
+            urls = {feed: (source.first_url(feed), wanted[feed]) for feed in feeds}
             await self._begin(CRAWL, urls)
             cursors = await self._store.read(lambda db: staging.cursors(db, CRAWL))
-            self._crawl_seen = {feed: set() for feed in FEEDS}
+            self._crawl_seen.clear()
             log.info("crawl.started")
         self._crawl_owed = False
         self.state.crawling = True
@@ -451,7 +456,7 @@ class Pull:
         if self.state.state in ("starting", "idle"):
             self.state.state = "reading"
         try:
-            for feed in FEEDS:
+            for feed in feeds:
                 if cursors[feed].delta_link is None:
                     await self._page(CRAWL, cursors[feed], self._crawl_seen[feed])
                     return
@@ -509,7 +514,7 @@ class Pull:
         self._on_crawl(bool(closed.proof))
         await self._after(closed, "crawl", began, began)
 
-    # Restored users -------------------------------------------------------------------------------
+    # What feeds do not tell -----------------------------------------------------------------------
 
     async def _verify_groups(self) -> None:
         """Graph announces no membership of whoever is restored: ask once (rule 6)."""
@@ -530,6 +535,19 @@ class Pull:
                 await self._store.write(partial(mirror.give_up_verifying, n=n))
                 continue
             await self._store.write(partial(mirror.verify, n=n, groups=groups, members=members))
+
+    async def _ask_for_managers(self) -> None:
+        """The feed tells of a change of the manager now and then: ask whenever it told of the user
+        (decision 012). Whoever is not answered stays due, and rings are not kept waiting."""
+        if MANAGER not in self._selected["user"]:
+            return
+        while (due := await self._store.read(mirror.managers_due)) and not self.bell.rung:
+            try:
+                answers = await self._source.managers_of([id_ for _, id_ in due])
+            except SourceError as error:
+                log.warning("managers.unread", error=error.message, hint=error.hint)
+                return
+            await self._store.write(partial(mirror.answer_managers, asked=due, answers=answers))
 
 
 def _crawl_gets_on(db: Connection) -> bool:

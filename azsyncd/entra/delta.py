@@ -1,4 +1,4 @@
-"""Reading users and groups: delta feeds page by page, and a few targeted questions.
+"""Reading users and groups: delta feeds page by page, a listing, and a few targeted questions.
 
 Parameters go out with the first request alone; afterwards Graph's own links are used, whole and
 unchanged. https://learn.microsoft.com/en-us/graph/delta-query-overview
@@ -6,22 +6,37 @@ unchanged. https://learn.microsoft.com/en-us/graph/delta-query-overview
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from typing import Any
 from urllib.parse import unquote
 
 from azsyncd.entra import wire
 from azsyncd.entra.client import ForeignLink, Graph, GraphRefused
 from azsyncd.errors import DeltaExpired, PageExpired, SourceError
-from azsyncd.model.identities import MemberKind, MemberSeen, ObjectId, Page
+from azsyncd.model.identities import (
+    MANAGER,
+    MANAGERS,
+    MemberKind,
+    MemberSeen,
+    ObjectId,
+    Page,
+    Seen,
+)
+
+_EXPANDED = "&$expand=manager($select=id)"
+_AT_ONCE = 8
 
 _MOST_PAGES = 10_000
 """Of an ordinary list (999 objects a page): more is a loop."""
 
 
 class Delta:
-    """The two feeds with an explicit selection, which is also what Graph tracks."""
+    """The two feeds with an explicit selection, which is also what Graph tracks; and the listing of
+    managers, whose changes Graph reports unreliably: `manager` is selected all the same, for where
+    they come they come at once.
+    """
 
     def __init__(
         self, graph: Graph, *, user_properties: Sequence[str], group_properties: Sequence[str]
@@ -34,10 +49,14 @@ class Delta:
 
     def first_url(self, feed: str) -> str:
         """Where a crawl of the feed starts."""
+        if feed == MANAGERS:
+            return f"{self._graph.root}/users?$select=id&$top=999{_EXPANDED}"
         return f"{self._graph.root}/{feed}/delta?$select={','.join(self._select[feed])}"
 
     def selection(self, feed: str) -> str:
         """A text that changes exactly when what is selected changes (the order does not count)."""
+        if feed == MANAGERS:
+            return feed
         names = ",".join(sorted(self._select[feed]))
         return f"{feed}:{hashlib.sha256(names.encode()).hexdigest()[:16]}"
 
@@ -49,14 +68,21 @@ class Delta:
         """
         headers = {"x-ms-throttle-priority": "Low"} if low_priority else None
         try:
-            body = await self._graph.get(url, headers=headers)
+            body = await self._body(url, headers)
         except (GraphRefused, ForeignLink) as error:
             raise self._dead(feed, url, error) from error
-        page = wire.page_from_json(feed, body)
+        if feed == MANAGERS:
+            page = await self._managers(body)
+        else:
+            page = wire.page_from_json(feed, body)
         self._graph.own(page.next_link or page.delta_link or "")  # before it is stored (rule 8)
         if page.next_link == url:
             raise PageExpired(f"Graph's page of {feed} names itself as the next one")
         return page
+
+    async def probe(self, feed: str) -> None:
+        """Ask whether a feed can be read with this selection, without reading it."""
+        await self._body(f"{self.first_url(feed)}&$deltatoken=latest", None)
 
     async def group_members(self, group_id: ObjectId) -> list[MemberSeen]:
         """The direct members, complete; raises GraphRefused (404) if the group is gone."""
@@ -69,6 +95,21 @@ class Delta:
         seen = [wire.member_from_json(item) async for item in self._all(url)]
         return [item.id for item in seen if item.kind is MemberKind.GROUP]
 
+    async def managers_of(self, ids: Collection[ObjectId]) -> dict[ObjectId, ObjectId | None]:
+        """Each user's manager; None where she has none, or is not there herself.
+
+        https://learn.microsoft.com/en-us/graph/api/user-list-manager
+        """
+        todo, found = list(ids), dict[ObjectId, ObjectId | None]()
+        for start in range(0, len(todo), _AT_ONCE):
+            batch = todo[start : start + _AT_ONCE]
+            answers = await asyncio.gather(*map(self._manager_of, batch), return_exceptions=True)
+            for id_, answer in zip(batch, answers, strict=True):
+                if isinstance(answer, BaseException):
+                    raise answer
+                found[id_] = answer
+        return found
+
     async def user_exists(self, user_id: ObjectId) -> bool:
         """Whether Graph shows the user now, neither soft-deleted nor purged."""
         return await self._exists(f"users/{user_id}?$select=id")
@@ -78,6 +119,37 @@ class Delta:
         return await self._exists(f"directory/deletedItems/{user_id}?$select=id")
 
     # ---
+
+    async def _body(self, url: str, headers: dict[str, str] | None) -> Any:
+        """An answer; without `manager` in the question where Graph refuses that, as some say."""
+        try:
+            return await self._graph.get(url, headers=headers)
+        except GraphRefused as error:
+            without = url.replace(_EXPANDED, "").replace(f",{MANAGER}", "")
+            if error.status != 400 or without == url:
+                raise
+            return await self._graph.get(without, headers=headers)
+
+    async def _managers(self, body: Any) -> Page:
+        """A page of the listing. One that shows nobody's manager proves nothing: the expansion may
+        have been ignored, so each of its users is asked for."""
+        items, next_link = wire.items_of(body)
+        found = {
+            wire.object_id(item, "a user"): wire.manager_from_json(item.get(MANAGER))
+            for item in items
+        }
+        if not any(item.get(MANAGER) for item in items):
+            found = await self.managers_of(found)
+        seen = tuple(Seen(id_, {MANAGER: manager}) for id_, manager in found.items())
+        return Page(seen, next_link, None if next_link else self.first_url(MANAGERS))
+
+    async def _manager_of(self, id_: ObjectId) -> ObjectId | None:
+        try:
+            return wire.manager_from_json(await self._graph.get(f"users/{id_}/manager?$select=id"))
+        except GraphRefused as error:
+            if error.status == 404:
+                return None
+            raise
 
     async def _exists(self, url: str) -> bool:
         try:

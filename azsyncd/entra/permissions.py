@@ -15,6 +15,7 @@ from azsyncd.entra import wire
 from azsyncd.entra.client import Graph, GraphRefused
 from azsyncd.entra.delta import Delta
 from azsyncd.errors import AzsyncdError, CredentialRefused, SourceError
+from azsyncd.model.identities import FEEDS
 
 Verdict = Literal["ok", "warning", "failed"]
 
@@ -43,7 +44,7 @@ async def examine(graph: Graph, tokens: Roles, delta: Delta, webhook: bool) -> l
     except SourceError as error:
         return [Finding("failed", error.message, error.hint)]
     found = [Finding("ok", "Entra gives us a token")]
-    found += [await _feed(graph, delta, feed) for feed in ("users", "groups")]
+    found += [await _feed(delta, feed) for feed in FEEDS]
     roles = await tokens.roles()
     if webhook:
         found.append(await _subscriptions(graph, roles))
@@ -67,9 +68,9 @@ async def credential_end(
     return wire.credential_ends(body, hints)
 
 
-async def _feed(graph: Graph, delta: Delta, feed: str) -> Finding:
+async def _feed(delta: Delta, feed: str) -> Finding:
     try:
-        await graph.get(f"{delta.first_url(feed)}&$deltatoken=latest")
+        await delta.probe(feed)
     except GraphRefused as error:
         return _selection(feed, error)
     except AzsyncdError as error:

@@ -19,7 +19,7 @@ import orjson
 from azsyncd.answers import redact
 from azsyncd.clock import iso
 from azsyncd.errors import SourceError
-from azsyncd.model.identities import MemberKind, MemberSeen, ObjectId, Page, Seen
+from azsyncd.model.identities import MANAGER, MemberKind, MemberSeen, ObjectId, Page, Seen
 from azsyncd.model.subscriptions import Subscription
 
 _KINDS = {
@@ -51,28 +51,46 @@ def page_from_json(feed: str, body: Any) -> Page:
 
 def _seen(feed: str, item: Any) -> Seen:
     removed = item.get("@removed") if isinstance(item, dict) else None
+    found = object_id(item, f"an object of {feed}")
+    # Annotations (@odata.type, members@delta, @removed) are not properties.
+    properties = {k: v for k, v in item.items() if k not in ("id", MANAGER) and "@" not in k}
+    if said := item.get("manager@delta"):
+        for each in said if isinstance(said, list) else [said]:
+            properties[MANAGER] = _manager(each)  # who goes comes before who follows
     return Seen(
-        id=object_id(item, f"an object of {feed}"),
-        # Annotations (@odata.type, members@delta, @removed) are not properties.
-        properties={k: v for k, v in item.items() if k != "id" and "@" not in k},
+        id=found,
+        properties=properties,
         # A reason that is not known yet is read as the milder one: restorable.
         removed=None if removed is None else "deleted" if _reason(removed) else "changed",
         members=tuple(member_from_json(m) for m in item.get("members@delta") or ()),
     )
 
 
-def member_from_json(item: Any) -> MemberSeen:
+def member_from_json(item: Any, what: str = "a member") -> MemberSeen:
     """A member, or its removal. `@removed.reason` says nothing about the member itself here.
 
     Graph always names the type; should it be missing, a user is the guess that removes nobody.
     """
-    found = object_id(item, "a member")
+    found = object_id(item, what)
     kind = str(item.get("@odata.type") or "#microsoft.graph.user").lower()
     return MemberSeen(
         id=found,
         kind=_KINDS.get(kind, MemberKind.OTHER),
         removed=item.get("@removed") is not None,
     )
+
+
+def manager_from_json(item: Any) -> ObjectId | None:
+    """A manager's id; None for nobody, and for a contact of the organization: it is no user.
+
+    https://learn.microsoft.com/en-us/graph/api/user-list-manager
+    """
+    return None if item is None else _manager(item)
+
+
+def _manager(item: Any) -> ObjectId | None:
+    seen = member_from_json(item, "a manager")
+    return seen.id if seen.kind is MemberKind.USER and not seen.removed else None
 
 
 def object_id(item: Any, what: str) -> ObjectId:
@@ -190,7 +208,6 @@ ROLES_WE_USE = frozenset(
 INSTEAD_OF = {
     "signInActivity": "signInActivity cannot be followed: decide by accountEnabled",
     "licenseAssignmentStates": "licenseAssignmentStates cannot be followed: decide by a group",
-    "manager": "manager is not a property: leave it out",
     "mailboxSettings": "mailboxSettings lives in Exchange: use preferredLanguage or usageLocation",
     "customSecurityAttributes": "use onPremisesExtensionAttributes or a directory extension",
     "employeeLeaveDateTime": "decide by accountEnabled",

@@ -81,8 +81,9 @@ class MemberSeen:
 class Seen:
     """One appearance of an object on a page of a delta feed.
 
-    `properties` holds only what the page carried. `removed` is Graph's reason (`changed` or
-    `deleted`), None for a living object. `members` is empty for users.
+    `properties` holds only what the page carried; `manager` among them is an ObjectId, or None for
+    nobody. `removed` is Graph's reason (`changed` or `deleted`), None for a living object.
+    `members` is empty for users.
     """
 
     id: ObjectId
@@ -93,7 +94,8 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of a delta feed: exactly one of the two links is set."""
+    """One page of a delta feed: exactly one of the two links is set. For a listing, which can only
+    be read again whole, the deltaLink is its first address."""
 
     items: tuple[Seen, ...]
     next_link: str | None = None
@@ -102,6 +104,12 @@ class Page:
 
 FEEDS = ("users", "groups")
 """The delta feeds, in the order in which they are read."""
+
+MANAGERS = "managers"
+"""A listing of who is whose manager, read by crawls alone: delta does not report it reliably."""
+
+MANAGER = "manager"
+"""Selected like a property, and no property: a relation to another user (decision 012)."""
 
 USER_PROPERTIES = (
     "accountEnabled",

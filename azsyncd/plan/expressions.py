@@ -23,7 +23,7 @@ from azsyncd.plan.jinja import (
     is_null,
     text,
 )
-from azsyncd.plan.properties import Noun, did_you_mean, problem_with
+from azsyncd.plan.properties import PEOPLE, Noun, did_you_mean, problem_with
 
 __all__ = ["Expression", "ExpressionFailed", "ExpressionProblem", "Template", "Unread"]
 
@@ -54,6 +54,7 @@ class Expression:
     def __init__(self, source: str | bool, noun: Noun) -> None:
         self.source = source
         self.properties: frozenset[str] = frozenset()
+        self._mentioned: frozenset[tuple[str, ...]] = frozenset()
         self._constant = source if isinstance(source, bool) else None
         if not isinstance(source, bool):
             with _explained(source, "expression"):
@@ -62,7 +63,8 @@ class Expression:
     def _compile(self, source: str, noun: Noun) -> None:
         expression = _parsed_expression(source)
         whole = nodes.Template([nodes.Output([expression])], lineno=1)
-        self.properties = _checked(whole, noun)
+        self._mentioned = _checked(whole, noun)
+        self.properties = _selected(self._mentioned)
         self._noun = noun
         self._plain = _plain_property(expression, noun)
         assign = nodes.Assign(nodes.Name("result", "store"), expression, lineno=1)
@@ -81,6 +83,16 @@ class Expression:
             is_scalar = isinstance(result, (str, int, float))
             shown = f"{str(result)[:60]!r}" if is_scalar else f"a {type(result).__name__}"
         raise ExpressionFailed(f"{self.source}: gives {shown}, neither true nor false")
+
+    def values(self, properties: Mapping[str, object]) -> list[tuple[str, object]]:
+        """What it was worked out from, by name: the first four, as evidence."""
+        told = []
+        for path in sorted(self._mentioned)[:4]:
+            value: object = properties
+            for name in path:
+                value = value.get(name) if isinstance(value, Mapping) else None
+            told.append((".".join(path), value))
+        return told
 
     def _result(self, properties: Mapping[str, object]) -> object:
         if self._plain is not None:
@@ -104,7 +116,7 @@ class Template:
         self._noun = noun
         with _explained(source, "template"):
             tree = SANDBOX.parse(source)
-            self.properties: frozenset[str] = _checked(tree, noun)
+            self.properties = _selected(_checked(tree, noun))
             self._fast = _fast_path(tree, noun)
             self._compiled = SANDBOX.from_string(source)
         if not self.properties and _FORGOTTEN_BRACES.fullmatch(source):
@@ -176,37 +188,43 @@ def _parsed_expression(source: str) -> nodes.Expr:
     return expression
 
 
-def _checked(tree: nodes.Node, noun: Noun) -> frozenset[str]:
-    """The properties that are read, `id` apart; raises ExpressionProblem for all that is wrong."""
+def _selected(mentioned: frozenset[tuple[str, ...]]) -> frozenset[str]:
+    """What is to be read of users or groups, `id` apart: of a manager, who is a user too, that is
+    read of all of them."""
+    return frozenset(name for path in mentioned for name in path) - {"id"}
+
+
+def _checked(tree: nodes.Node, noun: Noun) -> frozenset[tuple[str, ...]]:
+    """The properties that are read, those of another user as (`manager`, NAME); raises
+    ExpressionProblem for all that is wrong."""
     problems: list[str] = []
-    found: set[str] = set()
-    for name, inner in _mentioned(tree, noun, problems):
-        if (problem := problem_with(noun, name, inner)) is not None:
+    found: set[tuple[str, ...]] = set()
+    for name, *inside in _mentioned(tree, noun, problems):
+        if (problem := problem_with(noun, name, *inside)) is not None:
             problems.append(problem)
-        found.add(name)
+        found.add((name, *inside[:1]) if name in PEOPLE else (name,))
     problems += [*_unknown_words(tree), *_forbidden(tree), *_bad_patterns(tree)]
     if problems:
         raise ExpressionProblem("; ".join(dict.fromkeys(problems)))
-    return frozenset(found - {"id"})
+    return frozenset(found)
 
 
-def _mentioned(
-    tree: nodes.Node, noun: Noun, problems: list[str]
-) -> Iterator[tuple[str, str | None]]:
-    """Each `user.NAME` and `user.NAME.INNER`; whatever else is done with a name is a problem."""
+def _mentioned(tree: nodes.Node, noun: Noun, problems: list[str]) -> Iterator[tuple[str, ...]]:
+    """Each `user.NAME` with the names inside it, as in `user.NAME.INNER`; whatever else is done
+    with a name is a problem."""
     local = {name.name for name in tree.find_all(nodes.Name) if name.ctx != "load"}
     allowed = local | SANDBOX.globals.keys() | {noun}
 
-    def walk(node: nodes.Node, inner: str | None = None) -> Iterator[tuple[str, str | None]]:
+    def walk(node: nodes.Node, inside: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
         if isinstance(node, (nodes.Getattr, nodes.Getitem)):
             name = _name_in(node)
             if isinstance(node.node, nodes.Name) and node.node.name == noun:
                 if name is not None:
-                    yield name, inner
+                    yield name, *inside
                     return
                 problems.append(f"{noun}[…]: write the property's name, as in {noun}.mail")
                 return
-            yield from walk(node.node, name)
+            yield from walk(node.node, () if name is None else (name, *inside))
             if isinstance(node, nodes.Getitem):
                 yield from walk(node.arg)
             return

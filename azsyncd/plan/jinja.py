@@ -17,7 +17,7 @@ from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from azsyncd.plan import words
-from azsyncd.plan.properties import OBJECTS
+from azsyncd.plan.properties import OBJECTS, PEOPLE
 
 LONGEST = 4096
 """Characters that a template, or a step of it, may give: far more than any product takes."""
@@ -76,23 +76,24 @@ NULL = Null()
 
 
 class Properties:
-    """`user` or `group` in an expression; also a property that is an object itself."""
+    """`user` or `group` in an expression; also a property that is an object, or a user, itself."""
 
-    __slots__ = ("_inside", "_values")
+    __slots__ = ("_values", "_whole")
 
-    def __init__(self, values: Mapping[str, object], inside: bool = False) -> None:
+    def __init__(self, values: Mapping[str, object], whole: bool = False) -> None:
+        """`whole`: what is not among the values is null."""
         self._values = values
-        self._inside = inside
+        self._whole = whole
 
     def read(self, name: str) -> object:
         """The property as expressions see it; raises Unread."""
-        if name not in self._values:
-            if self._inside:
-                return NULL
+        if name not in self._values and not self._whole:
             raise Unread(name)
-        value = self._values[name]
-        if not self._inside and name in OBJECTS:
-            return Properties(value if isinstance(value, Mapping) else {}, inside=True)
+        value = self._values.get(name)
+        if name in PEOPLE and isinstance(value, Mapping):
+            return Properties(value)  # what was not read of the other user is not null
+        if name in OBJECTS or name in PEOPLE:
+            return Properties(value if isinstance(value, Mapping) else {}, whole=True)
         return NULL if value is None else value
 
     def __str__(self) -> str:

@@ -70,8 +70,6 @@ UNTRACKABLE: Mapping[Noun, Mapping[str, str]] = {
             f"{_ELSEWHERE}; use onPremisesExtensionAttributes or a directory extension "
             "(extension_APPID_NAME)",
         ),
-        "manager": "changes of it are not reported reliably; keep the manager's name in "
-        "onPremisesExtensionAttributes or a directory extension",
         "signInActivity": "a delta query refuses it; use a group that an access review or a "
         "life-cycle workflow keeps, and members_of",
         "licenseAssignmentStates": "a delta query does not track it; assign the licence to a "
@@ -107,15 +105,21 @@ OBJECTS: Mapping[str, frozenset[str]] = {
 }
 """Properties that are objects, and what is in them. They are always selected whole."""
 
+PEOPLE = frozenset({"manager"})
+"""Relations of a user to another one, whose properties follow: `user.manager.displayName`. They are
+not properties of Graph's, and are followed in a way of their own (decision 012)."""
+
 _DIRECTORY_EXTENSION = re.compile(r"extension_[0-9a-fA-F]{32}_\w+")
 
 
-def problem_with(noun: Noun, name: str, inner: str | None = None) -> str | None:
+def problem_with(noun: Noun, name: str, *inside: str) -> str | None:
     """What is wrong with `user.NAME` (or `user.NAME.INNER`); None if it can be used."""
+    if noun == "user" and name in PEOPLE:
+        return _problem_of_person(name, *inside)
     if _DIRECTORY_EXTENSION.fullmatch(name):
         return None
     if name in TRACKABLE[noun]:
-        return _problem_inside(noun, name, inner)
+        return _problem_inside(noun, name, *inside)
     if (instead := UNTRACKABLE[noun].get(name)) is not None:
         return f"{noun}.{name} cannot be followed: {instead}"
     if name.startswith("extension_"):
@@ -159,8 +163,17 @@ def _guess(noun: Noun, name: str) -> str:
     return did_you_mean(name, TRACKABLE[noun])
 
 
-def _problem_inside(noun: Noun, name: str, inner: str | None) -> str | None:
-    inside = OBJECTS.get(name)
-    if inside is None or inner is None or inner in inside:
+def _problem_of_person(name: str, *inside: str) -> str | None:
+    if not inside:
+        return f"user.{name} is another user; write user.{name}.NAME, as in user.{name}.mail"
+    if inside[0] in PEOPLE:
+        return f"user.{name}.{inside[0]} cannot be followed: only a user's own {name} is read"
+    problem = problem_with("user", *inside)
+    return problem and problem.replace(f"user.{inside[0]}", f"user.{name}.{inside[0]}", 1)
+
+
+def _problem_inside(noun: Noun, name: str, inner: str | None = None, *_: str) -> str | None:
+    known = OBJECTS.get(name)
+    if known is None or inner is None or inner in known:
         return None
-    return f"{noun}.{name} has no {inner}{did_you_mean(inner, inside)}"
+    return f"{noun}.{name} has no {inner}{did_you_mean(inner, known)}"

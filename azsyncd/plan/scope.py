@@ -286,7 +286,7 @@ class UserRule:
         except (Unread, ExpressionFailed) as error:
             return Verdict.UNDECIDED, f"scope.users.where: {error}"
         source = self._where.source
-        values = ", ".join(f"{n} = {user.properties.get(n)!r}" for n in sorted(self.properties)[:4])
+        values = ", ".join(f"{n} = {v!r}" for n, v in self._where.values(user.properties))
         evidence = f"scope.users.where ({source}) is {str(holds).lower()}"
         return (
             Verdict.IN if holds else Verdict.OUT

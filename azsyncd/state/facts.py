@@ -176,7 +176,7 @@ def bases(db: sqlite3.Connection, numbers: Sequence[int]) -> Iterator[UserBase]:
             continue
         direct, above = mirror.groups_above(db, n)
         yield UserBase(
-            n, mirror.user_of(row), frozenset(above), frozenset(direct), mirror.is_verified(row)
+            n, mirror.user_of(db, row), frozenset(above), frozenset(direct), mirror.is_verified(row)
         )
 
 

@@ -2,7 +2,8 @@
 
 `fold_round` and `fold_crawl` run in the caller's transaction, and are replay-safe: the same pages
 again change nothing. What a round brought while a crawl was being read is newer than the crawl's
-pages, and wins. What a crawl does not show is gone only if the crawl is plausible.
+pages, and wins. What a crawl does not show is gone only if the crawl is plausible. Whose manager
+nobody has said is due to be asked for (decision 012).
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ from typing import Any
 from azsyncd.model.accounts import fold
 from azsyncd.model.identities import (
     FEEDS,
+    MANAGER,
+    MANAGERS,
     MemberKind,
     MemberSeen,
     Presence,
     Seen,
 )
-from azsyncd.state import codec
+from azsyncd.state import codec, mirror
 from azsyncd.state.mirror import NEW, RESTORED, Counts, number_of, revision
 from azsyncd.state.staging import CRAWL, ROUND, abandon, crawl_number, cursors
 from azsyncd.state.store import get_meta, set_meta
@@ -53,7 +56,10 @@ class _Fold:
     def __init__(self, db: sqlite3.Connection, pass_: str, selected: dict[str, tuple[str, ...]]):
         self.db = db
         self.pass_ = pass_
-        self.selected = selected
+        self.manages = MANAGER in selected["user"]  # who is whose manager is followed
+        self.selected = {
+            kind: [n for n in names if n != MANAGER] for kind, names in selected.items()
+        }
         self.revision = revision(db) + 1
         # What a round sees while a crawl is being read counts as seen by it.
         self.crawling = pass_ == ROUND and bool(cursors(db, CRAWL))
@@ -61,7 +67,7 @@ class _Fold:
         self.crawl = crawl_number(db) if number else int(get_meta(db, "crawl", 0))
         self.now = 0.0
         self.changed = 0
-        self._children: dict[str, int] = {}
+        self._numbers: dict[str, int] = {}
         self._bare: set[str] = set()
         self.hidden = 0  # appearances that said nothing at all: a permission seems to be missing
         self._newer: set[str] = set()
@@ -85,6 +91,14 @@ class _Fold:
             for row in rows:
                 for seen in codec.page_items(row["page"]):
                     self._object(kind, seen)
+        for row in self.db.execute(
+            "SELECT page FROM staged WHERE pass = ? AND feed = ? ORDER BY seq",
+            (self.pass_, MANAGERS),
+        ):
+            for seen in codec.page_items(row["page"]):
+                self._listed(seen)
+        if self.manages and self.pass_ == CRAWL:
+            mirror.ask_for_managers(self.db)
 
     def touch(self, n: int) -> None:
         self.changed += 1
@@ -103,12 +117,47 @@ class _Fold:
         if row is None:
             n = self._insert(seen.id, kind)
             row = self.db.execute("SELECT * FROM object WHERE n = ?", (n,)).fetchone()
+        if kind == "user" and self.manages:
+            self._manager(row, seen)
         if seen.id not in self._newer:
             self._alive(row, kind, seen)
         elif row["presence"] == Presence.PURGED:
             return
         if seen.members:
             self._members(int(row["n"]), seen.members)
+
+    def _manager(self, row: sqlite3.Row, seen: Seen) -> None:
+        """What a delta feed says of her manager, or does not."""
+        if self.pass_ == CRAWL:
+            return  # the listing says it, of everybody
+        if MANAGER in seen.properties:
+            self._set_manager(row, self._manager_number(seen))
+        else:
+            self._ask_for_manager(int(row["n"]))
+
+    def _listed(self, seen: Seen) -> None:
+        """What a crawl's listing says of her manager. What a round has said since is newer, and
+        that she has none any more is asked for once more: absence waits (rule 2)."""
+        row = self.db.execute("SELECT * FROM object WHERE id = ?", (seen.id,)).fetchone()
+        if row is None or row["kind"] != "user":
+            return  # new since the feed was read: the next round brings her
+        manager = self._manager_number(seen)
+        if not row["manager"] or (manager and seen.id not in self._newer):
+            self._set_manager(row, manager)
+        elif manager != row["manager"]:
+            self._ask_for_manager(int(row["n"]))
+
+    def _set_manager(self, row: sqlite3.Row, manager: int) -> None:
+        if mirror.set_manager(self.db, row["n"], manager):
+            self.touch(int(row["n"]))
+
+    def _manager_number(self, seen: Seen) -> int:
+        """The database's own number of her manager; 0 if she has none."""
+        manager = seen.properties[MANAGER]
+        return 0 if manager is None else self._number(str(manager))
+
+    def _ask_for_manager(self, n: int) -> None:
+        self.db.execute("UPDATE object SET manager_due = 1 WHERE n = ?", (n,))
 
     def _insert(self, id_: str, kind: str) -> int:
         cursor = self.db.execute(
@@ -138,6 +187,8 @@ class _Fold:
             self.touch(n)
             if back and kind == "group":
                 self.affect(n)
+            elif back:  # her reports may have been given to nobody meanwhile
+                self.db.execute("UPDATE object SET manager_due = 1 WHERE manager = ?", (n,))
         if row["crawl"] != self.crawl:
             self.db.execute("UPDATE object SET crawl = ? WHERE n = ?", (self.crawl, n))
 
@@ -161,6 +212,7 @@ class _Fold:
         else:
             base = dict(known or {})
         base.update(seen.properties)
+        base.pop(MANAGER, None)
         return base
 
     def _store(
@@ -229,7 +281,7 @@ class _Fold:
                 continue
             if member.removed and not self.crawling and number_of(self.db, member.id) is None:
                 continue  # never seen, and no member: nothing would ever be read of her
-            child = self._child(member)
+            child = self._number(member.id, member.kind)
             if member.removed:
                 cursor = self.db.execute(
                     "DELETE FROM member WHERE parent = ? AND child = ?", (parent, child)
@@ -265,13 +317,13 @@ class _Fold:
             self.db.execute("DELETE FROM member_gone WHERE parent = ? AND child = ?", pair)
         return False
 
-    def _child(self, member: MemberSeen) -> int:
-        if (n := self._children.get(member.id)) is not None:
+    def _number(self, id_: str, kind: str = MemberKind.USER) -> int:
+        if (n := self._numbers.get(id_)) is not None:
             return n
-        row = self.db.execute("SELECT n FROM object WHERE id = ?", (member.id,)).fetchone()
-        n = self._insert(member.id, member.kind) if row is None else int(row["n"])
-        if len(self._children) < 50_000:  # bounded: a cache, not a store
-            self._children[member.id] = n
+        found = number_of(self.db, id_)
+        n = self._insert(id_, kind) if found is None else found
+        if len(self._numbers) < 50_000:  # bounded: a cache, not a store
+            self._numbers[id_] = n
         return n
 
     def close(self) -> int:
@@ -287,11 +339,12 @@ class _Fold:
                 self._group_gone(row["n"], Presence.PURGED)
             else:
                 self._forget_memberships(row["n"])
-        for cursor in cursors(self.db, self.pass_).values():
-            self.db.execute(
-                "INSERT OR REPLACE INTO feed VALUES (?, ?, ?, ?)",
-                (cursor.feed, cursor.delta_link, cursor.selection, self.now),
-            )
+        kept = cursors(self.db, self.pass_)
+        self.db.executemany(
+            "INSERT OR REPLACE INTO feed VALUES (?, ?, ?, ?)",
+            [(feed, kept[feed].delta_link, kept[feed].selection, self.now) for feed in FEEDS],
+        )
+        mirror.touch_reports(self.db, self.revision)
         abandon(self.db, self.pass_)
         set_meta(self.db, "last_round_at", self.now)
         if self.changed:
@@ -446,6 +499,7 @@ def approve_sweep(db: sqlite3.Connection, crawl: int, now: float) -> int:
     """A person let an implausible crawl through: what is still absent counts as absent now."""
     at_revision = revision(db) + 1
     changed = sweep(db, crawl, at_revision, now)
+    mirror.touch_reports(db, at_revision)
     accept_crawl(db, crawl, count_crawl(db, crawl), now)
     set_meta(db, "revision", at_revision)
     return changed

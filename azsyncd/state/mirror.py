@@ -8,10 +8,11 @@ target computes its slice, however far behind it is.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from azsyncd.model.identities import (
+    MANAGER,
     Group,
     MemberKind,
     MemberSeen,
@@ -29,6 +30,9 @@ may have been gone before the first crawl, and of which Graph announces no membe
 https://learn.microsoft.com/en-us/graph/delta-query-groups"""
 
 _MOST_ASKED = 200
+
+ManagersOf = Mapping[ObjectId, ObjectId | None]
+"""Each user's manager, None for nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,17 +132,89 @@ def is_verified(row: sqlite3.Row) -> bool:
     return bool(row["unverified"] != RESTORED)
 
 
+def set_manager(db: sqlite3.Connection, n: int, manager: int) -> bool:
+    """A user's manager by its number, 0 for nobody; returns whether that is news. Nobody is shown
+    while the manager is soft-deleted, who may be restored: she stays known until somebody else is.
+    """
+    row = db.execute(
+        "SELECT o.manager, m.presence FROM object o LEFT JOIN object m ON m.n = o.manager"
+        " WHERE o.n = ?",
+        (n,),
+    ).fetchone()
+    if not manager and row["presence"] == Presence.SOFT_DELETED:
+        manager = row["manager"]
+    db.execute("UPDATE object SET manager = ?, manager_due = 0 WHERE n = ?", (manager, n))
+    return bool(row["manager"] != manager)
+
+
+def managers_due(db: sqlite3.Connection) -> list[tuple[int, ObjectId]]:
+    """Whose managers are to be asked for: first those of whom nothing is known, not too many."""
+    rows = db.execute(
+        "SELECT n, id FROM object WHERE manager_due AND presence = 'present'"
+        " ORDER BY manager IS NOT NULL, n LIMIT ?",
+        (_MOST_ASKED,),
+    )
+    return [(row["n"], row["id"]) for row in rows]
+
+
+def ask_for_managers(db: sqlite3.Connection) -> None:
+    """Of whoever is there and was in no listing."""
+    db.execute(
+        "UPDATE object SET manager_due = 1 WHERE kind = 'user' AND presence = 'present'"
+        " AND properties IS NOT NULL AND manager IS NULL"
+    )
+
+
+def answer_managers(
+    db: sqlite3.Connection, asked: Iterable[tuple[int, ObjectId]], answers: ManagersOf
+) -> None:
+    """These are their managers, as Entra says when asked."""
+    at_revision = revision(db) + 1
+    changed = []
+    for n, id_ in asked:
+        manager = answers[id_]
+        if manager is not None:  # a round may not have brought her yet
+            db.execute("INSERT OR IGNORE INTO object (id, kind) VALUES (?, 'user')", (manager,))
+        if set_manager(db, n, (manager and number_of(db, manager)) or 0):
+            changed.append((at_revision, n))
+    if changed:
+        db.executemany("UPDATE object SET touched = ? WHERE n = ?", changed)
+        set_meta(db, "revision", at_revision)
+
+
+def touch_reports(db: sqlite3.Connection, at_revision: int) -> None:
+    """What is said of a user may depend on the user who is her manager."""
+    db.execute(
+        "UPDATE object SET touched = :revision WHERE manager > 0 AND touched != :revision"
+        " AND manager IN (SELECT n FROM object WHERE touched = :revision AND kind = 'user')",
+        {"revision": at_revision},
+    )
+
+
 # Reading ----------------------------------------------------------------------------------------
 
 
-def user_of(row: sqlite3.Row) -> User:
-    """A user from her row."""
+def user_of(db: sqlite3.Connection, row: sqlite3.Row) -> User:
+    """A user from her row. Her manager is among her properties if that was read: the properties of
+    one who is there, None for nobody."""
+    properties = codec.load(row["properties"]) if row["properties"] else {}
+    if properties and row["manager"] is not None:
+        properties[MANAGER] = _manager_at(db, row["manager"])
     return User(
         id=row["id"],
-        properties=codec.load(row["properties"]) if row["properties"] else {},
+        properties=properties,
         presence=Presence(row["presence"]),
         since=row["since"],
     )
+
+
+def _manager_at(db: sqlite3.Connection, n: int) -> dict[str, object] | None:
+    row = db.execute(
+        "SELECT id, properties FROM object WHERE n = ? AND presence = 'present'", (n,)
+    ).fetchone()
+    if row is None:
+        return None
+    return {**(codec.load(row["properties"]) if row["properties"] else {}), "id": row["id"]}
 
 
 def group_of(row: sqlite3.Row) -> Group:

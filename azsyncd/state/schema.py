@@ -29,6 +29,8 @@ CREATE TABLE object (
     mail        TEXT,                       -- folded
     former_name TEXT,                       -- a group's display name before its last change
     unverified  INTEGER NOT NULL DEFAULT 0, -- groups to be asked for (rule 6): 1 restored, 2 new
+    manager     INTEGER,                    -- the manager's n, 0: has none, NULL: not read
+    manager_due INTEGER NOT NULL DEFAULT 0, -- to be asked for
     crawl       INTEGER NOT NULL DEFAULT 0, -- the crawl that last saw it
     touched     INTEGER NOT NULL DEFAULT 0  -- the revision that last changed it
 );
@@ -36,6 +38,8 @@ CREATE INDEX object_touched ON object (touched);
 CREATE INDEX object_name ON object (name);
 CREATE INDEX object_mail ON object (mail);
 CREATE INDEX object_unverified ON object (n) WHERE unverified;
+CREATE INDEX object_manager ON object (manager) WHERE manager > 0;
+CREATE INDEX object_manager_due ON object (n) WHERE manager_due;
 CREATE INDEX object_soft_deleted ON object (since) WHERE presence = 'soft_deleted';
 
 -- Direct memberships; no foreign key to a child that the user feed has not delivered yet.

@@ -1,8 +1,9 @@
 """Pages on their way into the mirror: kept with their link as they come (rule 1).
 
 A pass is one reading of both feeds to their deltaLink: a `round` from the stored links, or a
-`crawl` from the beginning. Each page and the link that follows it commit together, so that a crash
-resumes where it stood, even in the middle of a crawl of 400,000 users.
+`crawl` from the beginning, which may read the listing of managers too. Each page and the link that
+follows it commit together, so that a crash resumes where it stood, even in the middle of a crawl of
+400,000 users.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 
-from azsyncd.model.identities import FEEDS, Page
+from azsyncd.model.identities import Page
 from azsyncd.state import codec
 from azsyncd.state.store import get_meta, set_meta
 
@@ -70,7 +71,7 @@ def begin(db: sqlite3.Connection, pass_: str, urls: dict[str, tuple[str, str]], 
         db.execute("DELETE FROM member_gone")
     db.executemany(
         "INSERT INTO cursor (pass, feed, next_link, selection, started_at) VALUES (?, ?, ?, ?, ?)",
-        [(pass_, feed, *urls[feed], now) for feed in FEEDS],
+        [(pass_, feed, *urls[feed], now) for feed in urls],
     )
 
 

@@ -81,6 +81,7 @@ class Company:
             "companyName": draw.choice(("Fabrikam", "fabrikam", "FABRIKAM", "Contoso", None)),
             "employeeId": f"E{self._number}",
             "userType": "Member",
+            "manager": draw.choice(list(self.tenant.ids["users"])) if draw.random() < 0.6 else None,
         }
         what = draw.random()
         address = upn or self._address(first, last)
@@ -145,6 +146,7 @@ class Company:
             (3, self._rehired), (2, self._mail), (1, self._new_group), (2, self._group_renamed),
             (2, self._group_deleted), (2, self._group_restored), (1, self._group_purged),
             (2, self._nest), (2, self._unnest), (1, self._described), (2, self._chain),
+            (3, self._managed),
         ]  # fmt: skip
         weights = [weight for weight, _ in whims]
         for _, whim in self.random.choices(whims, weights, k=events):
@@ -224,6 +226,12 @@ class Company:
         )
         self.tenant.update(who.id, **{str(name): value})
         return f"{who.name} has {name} {value!r}"
+
+    def _managed(self) -> str:
+        who, manager = self._person(), self._person()
+        found = manager.id if self.random.random() < 0.8 and manager is not who else None
+        self.tenant.update(who.id, manager=found)
+        return f"{who.name} has the manager {manager.name if found else None}"
 
     def _mail(self) -> str:
         who, draw = self._person(), self.random

@@ -113,6 +113,7 @@ class Days:
             member_slice=max(20, users // 10),
             shuffles=self.random.random() < 0.5,
             repeats=self.random.choice((0.0, 0.2)),
+            hides_manager=self.random.random() < 0.5,
         )
         self.oracles = {
             name: Oracle(name, self.rules[name], product, frozenset({ADMINS}))

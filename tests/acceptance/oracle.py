@@ -95,6 +95,12 @@ class Truth:
         self.parents = parents  # of people who are gone for good: where they were last
         self._below: dict[str, frozenset[str]] = {}
 
+    def properties(self, who: str) -> dict[str, Any]:
+        """A user's, with those of her manager, if there is one, under `manager`."""
+        user = self.users[who].properties
+        manager = self.users.get(str(user.get("manager")))
+        return {**user, "manager": None if manager is None else manager.properties}
+
     def below(self, group: str) -> frozenset[str]:
         """Every user below a group, at any depth; those who are deleted keep their places."""
         if group not in self._below:
@@ -192,7 +198,7 @@ class Oracle:
         self.wrong = []
         self._full, self._now = full, now
         inside = self._inside(truth)
-        wants = {who: self._want(truth.users[who].properties) for who in inside}
+        wants = {who: self._want(truth.properties(who)) for who in inside}
         self._well = {who for who, want in wants.items() if want.legal}
         self._owners = {link.key: who for who, link in self.links.items()}
         self._named = {fold(a.username): a for a in self.product.held.values()}

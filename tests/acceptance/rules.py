@@ -100,6 +100,11 @@ def joined(*values: Any) -> str:
     return ".".join(text(value) for value in values if value is not None)
 
 
+def manager_of(user: Properties) -> str:
+    return "" if user["manager"] is None else upn(user["manager"]).lower()
+
+
+MANAGER = Said("{{ user.manager.userPrincipalName | lower }}", manager_of)
 BY_UPN = Said("{{ user.userPrincipalName | lower }}", lambda u: upn(u).lower())
 BY_ADDRESS = Said(
     "{{ user.userPrincipalName | guest_address | lower }}", lambda u: guest_address(upn(u)).lower()
@@ -218,7 +223,7 @@ def two_products(draw: random.Random, fixed: bool, ids: Mapping[str, str]) -> di
         email=pick(MAIL_OR_UPN, MAIL_OR_ADDRESS),
         display_name=DISPLAY,
         active=ENABLED,
-        attributes={"department": DEPARTMENT},
+        attributes={"department": DEPARTMENT, "manager": MANAGER},
         adopt=pick("username", "never"),
         rename_adopted=pick(False, True),
         leavers=pick(STAGES[6], *STAGES),

@@ -149,6 +149,35 @@ async def test_rule_5_a_file_that_needs_more_waits_until_it_is_read(stage: Stage
     assert await stage.stop(daemon) == 0
 
 
+async def test_a_managers_name_follows_her_to_the_product(stage: Stage) -> None:
+    """Rule 5 for a relation: read before the file is in force; then by rounds and by full syncs."""
+    stage.config["targets"].pop("crowd")
+    stage.write_config()
+    daemon = await stage.start()
+    await stage.answers(daemon)
+    await stage.run("sync")
+    tenant, (boss, ann) = stage.world.tenant, stage.world.employees()[3:5]
+    tenant.update(ann.id, manager=boss.id)
+    stage.config["targets"]["jira"]["accounts"] = {
+        "attributes": {"manager": "{{ user.manager.displayName }}"}
+    }
+    stage.write_config()
+    assert (await stage.run("reload", "--json")).json["outcome"] == "pending"
+
+    def shown() -> Any:
+        account = stage.world.jira.people.person(ann.name)
+        return account and account.properties.get("manager")
+
+    await stage.until("read by the crawl", lambda: shown() == boss.properties["displayName"])
+    tenant.update(boss.id, displayName="Somebody Else")
+    await stage.until("her name is followed", lambda: shown() == "Somebody Else")
+    stage.graph.oddities.unreliable_manager = stage.graph.oddities.hides_manager = True
+    tenant.update(ann.id, manager=None)
+    await stage.run("sync", "--full")
+    await stage.until("the full sync notices", lambda: not shown())
+    assert await stage.stop(daemon) == 0
+
+
 async def test_sigint_and_a_second_daemon(stage: Stage) -> None:
     """The state belongs to one at a time; both ends are clean."""
     daemon = await stage.start()

@@ -31,6 +31,7 @@ from azsyncd.model.identities import GROUP_PROPERTIES, USER_PROPERTIES
 from azsyncd.plan.policy import Entry, GroupScope, Policy, Scope, UserScope
 from azsyncd.sandbox.delta import DeltaFeeds
 from azsyncd.sandbox.layout import Oddities
+from azsyncd.sandbox.nodes import Node
 from azsyncd.sandbox.odata import Ask, Refused
 from azsyncd.sandbox.tenant import Tenant
 from azsyncd.state import folding, mirror, targets
@@ -115,6 +116,14 @@ class SimGraph:
         if path.endswith("/members"):
             inside = world.tenant.members(path.split("/")[1])
             return {"value": [{"@odata.type": m.sort.odata, "id": m.id} for m in inside]}
+        if path.endswith("/manager"):
+            manager = self._manager(world.tenant.find(path.split("/")[1]))
+            if manager is None:
+                raise GraphRefused("nobody", status=404, codes=("Request_ResourceNotFound",))
+            return manager
+        if path == "users":
+            shown = [(user.id, self._manager(user)) for user in world.tenant.users()]
+            return {"value": [{"id": i, **({"manager": m} if m else {})} for i, m in shown]}
         ask = Ask(method="GET", path=f"/{path}", params=params, base="https://graph.example")
         try:
             body = world.feeds.page(path.split("/")[0], ask)
@@ -125,6 +134,11 @@ class SimGraph:
             raise GraphRefused(error.message, status=error.status, codes=codes) from error
         await world.after_graph(url)
         return body
+
+    def _manager(self, user: Node | None) -> dict[str, Any] | None:
+        key = None if user is None else user.properties.get("manager")
+        manager = self._world.tenant.find(str(key or ""))
+        return None if manager is None else {"@odata.type": manager.sort.odata, "id": manager.id}
 
 
 class World:

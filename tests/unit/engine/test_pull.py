@@ -14,10 +14,11 @@ from azsyncd.engine.running import Running
 from azsyncd.errors import PageExpired, SourceUnavailable
 from azsyncd.model.identities import MemberKind, MemberSeen, ObjectId, Page, Seen
 from azsyncd.sandbox.clock import FakeClock
-from azsyncd.state import holds, questions, staging
+from azsyncd.state import folding, holds, questions, staging
 from azsyncd.state.store import Store, get_meta, open_store, set_meta
 
 JO = ObjectId("11111111-0000-0000-0000-000000000001")
+BOSS = ObjectId("11111111-0000-0000-0000-000000000002")
 STAFF = ObjectId("22222222-0000-0000-0000-000000000001")
 SELECTED = {"user": ("userPrincipalName", "displayName"), "group": ("displayName",)}
 
@@ -27,6 +28,8 @@ class Source:
 
     def __init__(self) -> None:
         self.asked: list[str] = []
+        self.managers_asked: list[list[ObjectId]] = []
+        self.silent = False
         self.down = False
         self.dead_pages = 0
         self.stuck: set[str] = set()
@@ -52,8 +55,7 @@ class Source:
         if self.dead_pages:
             self.dead_pages -= 1
             raise PageExpired("the next page is dead")
-        items = self.items[feed]
-        self.items[feed] = ()
+        items = self.items.pop(feed, ())
         return Page(items, delta_link=f"{feed}/{len(self.asked)}")
 
     async def groups_of(self, feed: str, id_: ObjectId) -> list[ObjectId]:
@@ -61,6 +63,12 @@ class Source:
 
     async def group_members(self, group_id: ObjectId) -> list[MemberSeen]:
         return []
+
+    async def managers_of(self, ids: list[ObjectId]) -> dict[ObjectId, ObjectId | None]:
+        self.managers_asked.append(list(ids))
+        if self.silent:
+            raise SourceUnavailable("Graph is down")
+        return dict.fromkeys(ids, BOSS)
 
 
 @pytest.fixture
@@ -70,12 +78,14 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
     await made.close()
 
 
-def pull_from(source: Source, store: Store, clock: FakeClock) -> Pull:
+def pull_from(
+    source: Source, store: Store, clock: FakeClock, selected: folding.Selected = SELECTED
+) -> Pull:
     return Pull(
         source,
         store,
         clock,
-        selected=SELECTED,
+        selected=selected,
         poll_seconds=3600.0,
         on_advance=lambda revision, seen_at: None,
     )
@@ -264,3 +274,53 @@ async def test_rule_38_a_doubt_that_was_rejected_stays_so_while_it_is_the_same(
     crawl = await store.read(lambda db: get_meta(db, "crawl"))
     (hold,) = await store.read(lambda db: holds.listed(db, ("open", "rejected")))
     assert hold.payload["crawl"] == crawl  # it may still be approved
+
+
+MANAGED = {**SELECTED, "user": (*SELECTED["user"], "manager")}
+
+
+async def test_managers_are_listed_by_crawls_and_asked_for_after_rounds(store: Store) -> None:
+    """Whoever has no answer stays due."""
+    source, clock = Source(), FakeClock()
+    source.items["managers"] = (Seen(JO, {"manager": None}),)
+    pull = pull_from(source, store, clock, MANAGED)
+    await pull.once(crawl=False)
+    assert source.asked == ["users/first", "groups/first", "managers/first"]
+    assert source.managers_asked == []
+    source.items["users"] = (Seen(JO, {"displayName": "Joe"}),)
+    source.silent = True
+    await pull.once(crawl=False)
+    assert pull.state.state == "idle"
+    source.silent = False
+    await pull.once(crawl=False)
+    assert source.managers_asked == [[JO], [JO]]
+    await pull.once(crawl=False)
+    assert len(source.managers_asked) == 2
+    assert "managers/first" not in source.asked[3:]  # rounds have no use for it
+
+
+async def test_managers_are_read_before_a_file_that_wants_them_is_in_force(store: Store) -> None:
+    """Rule 5: the listing is a part of the crawl beside the running feed."""
+    source, clock = Source(), FakeClock()
+    pull = pull_from(source, store, clock)
+    await pull.once(crawl=False)
+    assert "managers/first" not in source.asked
+    pull.crawl_with(source, MANAGED)
+    source.items["users"] = (Seen(JO, {"displayName": "Jo"}),)
+    source.items["managers"] = (Seen(JO, {"manager": BOSS}),)
+    await pull.once(crawl=False)
+    assert "managers/first" in source.asked and source.managers_asked == []
+
+
+async def test_rings_are_not_kept_waiting_by_questions_for_managers(store: Store) -> None:
+    source, clock = Source(), FakeClock()
+    source.items["users"] = tuple(
+        Seen(ObjectId(f"u{number}"), {"displayName": f"U{number}"}) for number in range(450)
+    )
+    pull = pull_from(source, store, clock, MANAGED)
+    pull.ring("notification")
+    await pull.once(crawl=False)
+    assert source.managers_asked == []
+    pull.bell.answer()
+    await pull.once(crawl=False)
+    assert [len(asked) for asked in source.managers_asked] == [200, 200, 50]

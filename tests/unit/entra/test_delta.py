@@ -191,3 +191,98 @@ async def test_presence_of_a_user(delta: Delta, fake: Any, example: Any) -> None
     with pytest.raises(CredentialRefused):
         await delta.user_exists(USER)
     assert fake.requests[2][1] == f"/v1.0/directory/deletedItems/{USER}?$select=id"
+
+
+# Managers -----------------------------------------------------------------------------------------
+
+BOSS = {"@odata.type": "#microsoft.graph.user", "id": "B0"}
+NOBODY = {"error": {"code": "Request_ResourceNotFound", "message": "no manager"}}
+UNKNOWN = {"error": {"code": "BadRequest", "message": "not supported: manager"}}
+LISTING = "/v1.0/users?$select=id&$top=999"
+EXPANDED = f"{LISTING}&$expand=manager($select=id)"
+
+
+@pytest.fixture
+def managed(graph: Graph) -> Delta:
+    return Delta(graph, user_properties=("displayName", "manager"), group_properties=())
+
+
+def asked(fake: Any) -> list[str]:
+    return [path for _, path, _, _ in fake.requests]
+
+
+async def test_the_listing_says_who_is_whose_manager(managed: Delta, fake: Any) -> None:
+    """Page by page; whoever has none comes without one. At its end it starts over."""
+    more = f"{fake.url}/v1.0/users?$skiptoken=2"
+    fake.says(200, {"value": [{"id": "A", "manager": BOSS}, {"id": "B0"}], "@odata.nextLink": more})
+    fake.says(200, {"value": [{"id": "C", "manager": {"id": "A"}}]})
+    first = await managed.page("managers", managed.first_url("managers"))
+    assert [(seen.id, seen.properties) for seen in first.items] == [
+        ("a", {"manager": "b0"}),
+        ("b0", {"manager": None}),
+    ]
+    assert (first.next_link, first.delta_link) == (more, None)
+    last = await managed.page("managers", more)
+    assert [seen.properties for seen in last.items] == [{"manager": "a"}]
+    assert (last.next_link, last.delta_link) == (None, managed.first_url("managers"))
+    assert asked(fake) == [EXPANDED, "/v1.0/users?$skiptoken=2"]
+
+
+@pytest.mark.parametrize("refused", [False, True])
+async def test_a_page_that_shows_nobodys_manager_proves_nothing(
+    managed: Delta, fake: Any, refused: bool
+) -> None:
+    """The expansion may be unknown, or ignored: each user is asked for."""
+    if refused:
+        fake.says(400, UNKNOWN)
+    fake.says(200, {"value": [{"id": "A"}, {"id": "B0"}]})
+    fake.says(200, BOSS)
+    fake.says(404, NOBODY)
+    page = await managed.page("managers", managed.first_url("managers"))
+    assert [(seen.id, seen.properties["manager"]) for seen in page.items] == [
+        ("a", "b0"),
+        ("b0", None),
+    ]
+    listed = [EXPANDED, LISTING] if refused else [EXPANDED]
+    assert asked(fake) == [
+        *listed,
+        "/v1.0/users/a/manager?$select=id",
+        "/v1.0/users/b0/manager?$select=id",
+    ]
+
+
+async def test_a_feed_that_refuses_the_manager_is_read_without(managed: Delta, fake: Any) -> None:
+    """Some tenants are said to: then only the listing knows."""
+    for _ in range(2):
+        fake.says(400, UNKNOWN)
+        fake.says(200, page(fake, deltaLink="users/delta?$deltatoken=1"))
+    await managed.page("users", managed.first_url("users"))
+    await managed.probe("users")
+    assert [path.partition("$select=")[2] for path in asked(fake)] == [
+        "id,displayName,manager",
+        "id,displayName",
+        "id,displayName,manager&$deltatoken=latest",
+        "id,displayName&$deltatoken=latest",
+    ]
+
+
+async def test_other_mistakes_are_not_laid_to_the_manager(managed: Delta, fake: Any) -> None:
+    fake.says(400, UNKNOWN)
+    fake.says(400, {"error": {"code": "BadRequest", "message": "no such property"}})
+    with pytest.raises(GraphRefused, match="no such property"):
+        await managed.page("users", managed.first_url("users"))
+
+
+async def test_no_answer_about_a_manager_is_not_nobody(managed: Delta, fake: Any) -> None:
+    """An outage in the middle: nothing is concluded."""
+    ids = [ObjectId(f"u{number}") for number in range(20)]
+    for _ in range(15):
+        fake.says(200, BOSS)
+    fake.says(403, {"error": {"code": "Authorization_RequestDenied", "message": "no"}})
+    with pytest.raises(CredentialRefused):
+        await managed.managers_of(ids)
+    assert len(fake.requests) == 16
+
+
+def test_managers_are_selected_in_their_own_way(managed: Delta) -> None:
+    assert managed.selection("managers") != managed.selection("users")

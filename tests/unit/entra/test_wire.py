@@ -49,6 +49,38 @@ def test_removal_of_an_object(removed: Any, reason: str | None) -> None:
     assert page(body).items[0].removed == reason
 
 
+BOSS = {"@odata.type": "#microsoft.graph.user", "id": "B0"}
+GONE = {**BOSS, "@removed": {"reason": "deleted"}}
+CONTACT = {"@odata.type": "#microsoft.graph.orgContact", "id": "C0"}
+
+
+@pytest.mark.parametrize(
+    ("said", "properties"),
+    [
+        ({}, {}),
+        ({"manager@delta": []}, {}),
+        ({"manager@delta": [BOSS]}, {"manager": "b0"}),
+        ({"manager@delta": BOSS}, {"manager": "b0"}),
+        ({"manager@delta": [{"id": "B1"}]}, {"manager": "b1"}),
+        ({"manager@delta": [GONE]}, {"manager": None}),
+        ({"manager@delta": [GONE, {"id": "B1"}]}, {"manager": "b1"}),
+        ({"manager@delta": [CONTACT]}, {"manager": None}),
+        ({"manager": None}, {}),
+    ],
+)
+def test_managers_as_delta_tells_of_them(
+    said: dict[str, object], properties: dict[str, object]
+) -> None:
+    """A contact of the organization is no user; what is not said is not known."""
+    assert page({"id": "A", **said}).items[0].properties == properties
+
+
+@pytest.mark.parametrize("said", ["x", ["x"], [{}], {"id": 1}, 7 * [None]])
+def test_what_is_no_manager(said: object) -> None:
+    with pytest.raises(SourceError, match="a manager without an id"):
+        page({"id": "A", "manager@delta": said})
+
+
 @pytest.mark.parametrize(
     ("kind", "wanted"),
     [

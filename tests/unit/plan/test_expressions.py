@@ -192,6 +192,47 @@ def test_rule_13_what_gives_no_boolean_fails(source: str, why: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("{{ user.manager.displayName }}", "Boss"),
+        ("{{ user['manager']['displayName'] | lower }}", "boss"),
+        ("{{ user.manager.mail }}", ""),
+        ("{{ user.manager.id }}", "b1"),
+        ("{{ user.manager.onPremisesExtensionAttributes.extensionAttribute1 }}", "y1"),
+        ("{{ 'led' if user.manager.id is not none else 'leads' }}", "led"),
+    ],
+)
+def test_a_managers_properties(source: str, text: str) -> None:
+    """As of any user; null is null there too."""
+    boss = {
+        "id": "b1",
+        "displayName": "Boss",
+        "mail": None,
+        "onPremisesExtensionAttributes": {"extensionAttribute1": "y1"},
+    }
+    assert shown(source, {"manager": boss}) == text
+
+
+def test_whoever_has_no_manager_has_null_in_place_of_all_that_is_hers() -> None:
+    source = "{{ user.manager.displayName | upper }}{{ user.manager.employeeOrgData.division }}"
+    assert shown(source, {"manager": None}) == ""
+    assert not Expression("user.manager.department == 'Sales'", "user")({"manager": None})
+
+
+@pytest.mark.parametrize("properties", [{}, {"manager": {"id": "b1"}}])
+def test_rule_5_a_manager_that_was_not_read_is_not_null(properties: dict[str, object]) -> None:
+    """Neither who it is, nor what she is called."""
+    with pytest.raises(Unread):
+        shown("{{ user.manager.displayName }}", properties)
+
+
+def test_what_is_to_be_read_for_a_manager() -> None:
+    """The relation, and the property of everybody: a manager is a user as any other."""
+    read = Template("{{ user.manager.city }} {{ user.manager.id }}", "user").properties
+    assert read == {"manager", "city"}
+
+
+@pytest.mark.parametrize(
     "source",
     [
         "{{ 'x' * 100000 }}",
@@ -224,7 +265,13 @@ def test_expensive_and_unsafe_templates_fail_for_one_user(source: str) -> None:
         ("{{ user.extensionAttribute3 }}", "onPremisesExtensionAttributes.extensionAttribute3"),
         ("{{ user.onPremisesExtensionAttributes.extensionAttribute16 }}", "has no"),
         ("{{ user.signInActivity }}", "cannot be followed: a delta query refuses it"),
-        ("{{ user.manager }}", "cannot be followed"),
+        ("{{ user.manager }}", "write user.manager.NAME"),
+        ("{% if user.manager %}x{% endif %}", "write user.manager.NAME"),
+        ("{{ user.manager[user.mail] }}", "write user.manager.NAME"),
+        ("{{ user.manager.maill }}", "user.manager.maill is no property of a user"),
+        ("{{ user.manager.manager.mail }}", "only a user's own manager is read"),
+        ("{{ user.manager.skills }}", "user.manager.skills cannot be followed"),
+        ("{{ user.manager.employeeOrgData.costCentre }}", "did you mean costCenter?"),
         ("{{ user.skills }}", "cannot be followed"),
         ("{{ user.extension_abc_x }}", "is no directory extension"),
         ("{{ group.mail }}", "group is not known here, only user"),

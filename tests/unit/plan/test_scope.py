@@ -264,6 +264,17 @@ def test_a_verdict_shows_its_evidence() -> None:
     assert why == "scope.users.where (user.userType == 'Guest') is false: userType = 'Member'"
 
 
+def test_a_verdict_that_looks_at_the_manager_shows_it() -> None:
+    """Under its own name: her department is not her manager's."""
+    rule = UserRule(UserScope(where="user.manager.department == 'Sales'"))
+    led = replace(ANA, properties={**ANA.properties, "manager": {"department": "Sales"}})
+    why = rule.verdict(led, NOBODY, ScopeFacts()).why
+    assert why.endswith("is true: manager.department = 'Sales'")
+    alone = replace(ANA, properties={**ANA.properties, "manager": None})
+    verdict = rule.verdict(alone, NOBODY, ScopeFacts())
+    assert (verdict.verdict, verdict.why[-25:]) == (OUT, "manager.department = None")
+
+
 # A target's own scope -------------------------------------------------------------------------
 
 STAFF_SCOPE = UserScope(where=True, members_of=(Entry(name="staff"),), exclude=("a@x.com",))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from azsyncd.model.accounts import Account, TargetGroup
 from azsyncd.model.identities import (
+    FEEDS,
     GROUP_PROPERTIES,
+    MANAGER,
+    MANAGERS,
     USER_PROPERTIES,
     MemberKind,
     MemberSeen,
@@ -22,6 +25,7 @@ from azsyncd.state.schema import MIGRATIONS
 DAY = 86400.0
 NOW = 1_800_000_000.0
 SELECTED = {"user": USER_PROPERTIES, "group": GROUP_PROPERTIES}
+MANAGED = {**SELECTED, "user": (*USER_PROPERTIES, MANAGER)}
 URLS = {feed: (f"https://graph/{feed}", "s") for feed in ("users", "groups")}
 
 
@@ -84,11 +88,17 @@ def stage(db: sqlite3.Connection, pass_: str, *seen: Seen, pages: int = 1) -> No
         staging.stage(db, pass_, feed, Page((), delta_link=f"delta-{feed}"))
 
 
-def round_(db: sqlite3.Connection, *seen: Seen, now: float = NOW, pages: int = 1) -> folding.Closed:
+def round_(
+    db: sqlite3.Connection,
+    *seen: Seen,
+    now: float = NOW,
+    pages: int = 1,
+    selected: folding.Selected = SELECTED,
+) -> folding.Closed:
     """A whole round."""
     begin(db, staging.ROUND, now)
     stage(db, staging.ROUND, *seen, pages=pages)
-    return folding.fold_round(db, SELECTED, now)
+    return folding.fold_round(db, selected, now)
 
 
 def crawl(db: sqlite3.Connection, *seen: Seen, now: float = NOW, pages: int = 1) -> folding.Closed:
@@ -96,6 +106,26 @@ def crawl(db: sqlite3.Connection, *seen: Seen, now: float = NOW, pages: int = 1)
     begin(db, staging.CRAWL, now)
     stage(db, staging.CRAWL, *seen, pages=pages)
     return folding.fold_crawl(db, SELECTED, now)
+
+
+def listed(db: sqlite3.Connection, managers: Mapping[str, str | None]) -> None:
+    """The listing of managers, as a part of the crawl that is being read."""
+    seen = (Seen(ObjectId(who), {MANAGER: manager}) for who, manager in managers.items())
+    staging.stage(db, staging.CRAWL, MANAGERS, Page(tuple(seen), delta_link="listing"))
+
+
+def managed_crawl(
+    db: sqlite3.Connection, *seen: Seen, managers: Mapping[str, str | None]
+) -> folding.Closed:
+    """A whole crawl, with the listing."""
+    begin_managed(db)
+    stage(db, staging.CRAWL, *seen)
+    listed(db, managers)
+    return folding.fold_crawl(db, MANAGED, NOW)
+
+
+def begin_managed(db: sqlite3.Connection) -> None:
+    staging.begin(db, staging.CRAWL, dict.fromkeys((*FEEDS, MANAGERS), ("url", "s")), NOW)
 
 
 def n(db: sqlite3.Connection, id_: str) -> int:
