@@ -22,12 +22,20 @@ from azsyncd.engine.scoping import Scoping
 from azsyncd.engine.steady import Steady
 from azsyncd.model.accounts import Account, Capabilities, Dialect, InvalidValue, fold
 from azsyncd.model.changes import Change, Kind, Phase, Reason
-from azsyncd.model.identities import Group, ObjectId
+from azsyncd.model.identities import Group, ObjectId, Presence
 from azsyncd.plan.desk import Desk
 from azsyncd.plan.edges import Part, entitled_groups, wanted_groups
 from azsyncd.plan.expressions import ExpressionFailed, Unread
 from azsyncd.plan.facts import OWN, GroupFacts, WantedGroup
-from azsyncd.plan.groups import GroupPlan, in_scope, is_own, plan_group, plan_own, wanted_name
+from azsyncd.plan.groups import (
+    GroupPlan,
+    in_scope,
+    is_own,
+    plan_group,
+    plan_own,
+    wanted_name,
+    would_take,
+)
 from azsyncd.plan.mapping import AccountMapping, GroupMapping
 from azsyncd.plan.nesting import FLAT, Nesting, nest, plan_nesting
 from azsyncd.plan.policy import Mode, Policy
@@ -179,14 +187,39 @@ class Planning:
             facts = facts_.group_facts(db, self.t, n, group, group.name)
             awaited = self._scope.is_awaited(db, group.name)
             return plan_own(replace(facts, awaited=awaited), desk)
+        facts = self._wanting(db, n, group, desk)
+        if facts.under_name is not None and self._is_passed_on(db, facts, desk):
+            facts = replace(facts, under_name=replace(facts.under_name, passed_on=True))
+        return plan_group(facts, desk)
+
+    def _wanting(self, db: Connection, n: int, group: Group, desk: Desk) -> GroupFacts:
+        """A group's facts, with who has the name that it wants, if it wants one."""
         base = self._group_facts(db, n, group, None)
-        name = None
-        if in_scope(base, desk)[0] is Verdict.IN:
-            try:
-                name = wanted_name(base, desk)
-            except (Unread, ExpressionFailed, InvalidValue):
-                pass  # plan_group says so
-        return plan_group(self._group_facts(db, n, group, name), desk)
+        if in_scope(base, desk)[0] is not Verdict.IN:
+            return base
+        try:
+            return self._group_facts(db, n, group, wanted_name(base, desk))
+        except (Unread, ExpressionFailed, InvalidValue):
+            return base  # plan_group says so
+
+    def _is_passed_on(self, db: Connection, facts: GroupFacts, desk: Desk) -> bool:
+        """Whether the owner of the group that it wants moves at the same time: to one that is left
+        already, or to its own. In a ring of names each would wait for the next for ever; in a
+        chain, whose last one is made first, they need not."""
+        wanting, seen = facts, set[ObjectId]()
+        while would_take(wanting, desk):
+            owner = wanting.under_name.owner if wanting.under_name else None
+            if owner is None or owner in seen:
+                return False
+            if seen and (owner == facts.group.id or is_own(owner)):
+                return True
+            seen.add(owner)
+            m = mirror.number_of(db, owner)
+            group = None if m is None else facts_.group_base(db, m)
+            if m is None or group is None or is_own(owner):
+                return False
+            wanting = self._wanting(db, m, group, desk)
+        return False
 
     def _group_facts(self, db: Connection, n: int, group: Group, name: str | None) -> GroupFacts:
         facts = facts_.group_facts(db, self.t, n, group, name)
@@ -292,7 +325,12 @@ class Planning:
             self._scope.note_move(db, n, links.group_name(db, row["g"]))
         moved = [own.hand_over(db, self.t, n) if plan.leaves else None]
         if plan.takes_over is not None:
-            moved.append(own.take_over(db, self.t, plan.takes_over, n))
+            m = own.take_over(db, self.t, plan.takes_over, n)
+            moved.append(m)
+            last = None if m is None or is_own(plan.takes_over) else facts_.group_base(db, m)
+            if m is not None and last is not None and last.presence is Presence.PRESENT:
+                had = links.get(db, self.t, n)  # from the last one, which moves as well
+                self._scope.note_move(db, m, links.group_name(db, had["g"]) if had else "")
             for name in self._scope.forget_move(db, n):  # it has arrived by this
                 moved.append(mirror.number_of(db, OWN + name))
         for m in dict.fromkeys(each for each in moved if each is not None):

@@ -83,11 +83,13 @@ class UserFacts:
 @dataclass(frozen=True, slots=True)
 class GroupStanding:
     """A group that stands in the target, and whose it is. `deleted`: the owner, if it was deleted
-    in Entra, perhaps not for good."""
+    in Entra, perhaps not for good. `passed_on`: the owner gets another one that stands, in the same
+    moment: names go round in a ring."""
 
     group: TargetGroup
     owner: ObjectId | None = None
     deleted: Group | None = None
+    passed_on: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

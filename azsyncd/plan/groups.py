@@ -35,8 +35,8 @@ class GroupPlan:
 
     `wanted`: memberships are planned for it: it is in scope, or is to be emptied. `hold`: a person
     decides before its first write (rule 12). `leaves`: the group that it is linked to is given up
-    first. `takes_over`: who gives the group of that name up to it, with all that
-    is ours in it: the product's own, or one that was deleted in Entra.
+    first. `takes_over`: who gives the group of that name up to it, with all that is ours in it: the
+    product's own, one that was deleted in Entra, or one that gets another in a ring of names.
     """
 
     changes: tuple[Change, ...] = ()
@@ -208,9 +208,10 @@ def _new(facts: GroupFacts, name: str, desk: Desk, reason: Reason) -> GroupPlan:
                 Withheld.MODE, f"{name} was deleted by hand in the product", "drift: report", change
             )
         return GroupPlan(changes=(change,), wanted=wanted, hold=hold)
-    if standing.owner is not None and _is_left(standing, standing.owner, hold, desk):
+    left = standing.owner is not None and _is_left(standing, standing.owner, desk)
+    if left and not hold:
         return GroupPlan(wanted=wanted, takes_over=standing.owner)
-    if standing.owner is not None:
+    if standing.owner is not None and (not left or standing.passed_on):
         return withheld(
             Withheld.CONFLICT,
             f"the name {name!r} belongs to the group of {standing.owner}",
@@ -230,13 +231,14 @@ def _new(facts: GroupFacts, name: str, desk: Desk, reason: Reason) -> GroupPlan:
     return GroupPlan(changes=(change,), wanted=wanted, hold=hold)
 
 
-def _is_left(standing: GroupStanding, owner: ObjectId, hold: str, desk: Desk) -> bool:
+def _is_left(standing: GroupStanding, owner: ObjectId, desk: Desk) -> bool:
     """Whether whoever has the group has it no more: the name of a group that was deleted in Entra
-    is free for one that was made anew, with all that the product has granted to it. A group that
-    came by renaming does not get there without a person (rule 12)."""
+    is free for one that was made anew, with all that the product has granted to it."""
     if is_own(owner):
         return not desk.gives(owner)
-    if standing.deleted is None or hold or not desk.policy.groups.adopt:
+    if standing.passed_on:
+        return True
+    if standing.deleted is None or not desk.policy.groups.adopt:
         return False
     return desk.group_rule.verdict(standing.deleted).verdict is Verdict.OUT  # else: hands off
 
@@ -250,8 +252,9 @@ def _read_only(group: TargetGroup) -> tuple[Withheld, str, str]:
 
 
 def _came_by_renaming(facts: GroupFacts, desk: Desk) -> bool:
-    """Rule 12: it matches by a name pattern that its former name did not match."""
-    if facts.former_name is None:
+    """Rule 12: it matches by a name pattern that its former name did not match. One that was linked
+    is followed, whatever it was called."""
+    if facts.former_name is None or facts.moved:
         return False
     before = {**facts.group.properties, "displayName": facts.former_name}
     return desk.group_rule.verdict(replace(facts.group, properties=before)).verdict is Verdict.OUT
@@ -281,10 +284,20 @@ def _linked(facts: GroupFacts, standing: TargetGroup, name: str, desk: Desk) -> 
 
 def _moves(facts: GroupFacts, old: WantedGroup, name: str, desk: Desk) -> GroupPlan:
     """`on_rename: new_group`. While the new one cannot be had, it goes on under the old name."""
-    plan = _new(replace(facts, link=None, standing=None), name, desk, Reason.CHANGED)
+    free = replace(facts, link=None, standing=None, moved=True)
+    plan = _new(free, name, desk, Reason.CHANGED)
     if plan.changes or plan.takes_over:
         return replace(plan, leaves=True)
     return GroupPlan(waiting=plan.waiting, wanted=old)
+
+
+def would_take(facts: GroupFacts, desk: Desk) -> bool:
+    """Whether it would move to the group of the name that it wants, if its owner had left that."""
+    under = facts.under_name
+    if under is None or under.owner is None or desk.policy.groups.on_rename != "new_group":
+        return False
+    left = GroupStanding(under.group, ObjectId(OWN + fold(under.group.name)))
+    return plan_group(replace(facts, under_name=left), desk).takes_over is not None
 
 
 def _gone(facts: GroupFacts, why: str, desk: Desk) -> GroupPlan:

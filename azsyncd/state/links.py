@@ -147,7 +147,9 @@ def settle_account(
 
 
 def settle_group(db: sqlite3.Connection, t: int, n: int, g: int, origin: Origin) -> None:
-    """The object has this group now."""
+    """The object has this group now, and nobody else, with all in it that is ours: whoever is in it
+    is looked at again if another one had it."""
+    last = db.execute("DELETE FROM link WHERE g = ? AND n != ? RETURNING n", (g, n)).fetchall()
     db.execute(
         "INSERT INTO link (t, n, g, origin, state) VALUES (?, ?, ?, ?, 'live')"
         " ON CONFLICT (t, n) DO UPDATE SET g = excluded.g, state = 'live', sent = NULL",
@@ -157,6 +159,8 @@ def settle_group(db: sqlite3.Connection, t: int, n: int, g: int, origin: Origin)
         row = db.execute("SELECT n FROM object WHERE id = ?", (OWN + name,)).fetchone()
         if row is not None:
             waiting.look_again(db, t, row["n"], 0.0)
+    for each in [row["n"] for row in last] + (sorted(holders(db, t, n)) if last else []):
+        waiting.look_again(db, t, each, 0.0)
     waiting.wake_members(db, t, n)
 
 

@@ -136,8 +136,13 @@ def owner_of_account(db: sqlite3.Connection, a: int, other_than: int) -> bool:
 
 
 def owner_of_group(db: sqlite3.Connection, g: int, other_than: int) -> bool:
-    """Whether a group is linked to another object."""
-    sql = "SELECT 1 FROM link WHERE g = ? AND n != ?"
+    """Whether a group is linked to another object that has a use for it: not to a deleted one, nor
+    to one that another group has left and that is no default group."""
+    sql = (
+        "SELECT 1 FROM link l JOIN object o ON o.n = l.n WHERE l.g = ? AND l.n != ?"
+        " AND o.presence = 'present' AND (o.kind != 'own' OR EXISTS"
+        " (SELECT 1 FROM claim c WHERE c.t = l.t AND c.n = l.n AND c.field = 'group'))"
+    )
     return db.execute(sql, (g, other_than)).fetchone() is not None
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import re
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -17,6 +19,7 @@ OTHER = "contoso.example"
 DEPARTMENTS = (*INSIDE, "Contractors", None)
 KEPT = ("break.glass", "service.one", "service.two")
 PEOPLE = "Atlassian Users"
+RING = "groups pass on their names"
 
 
 class Company:
@@ -27,6 +30,7 @@ class Company:
         self.random = random.Random(f"company {seed}")
         self.users = users
         self.told: list[str] = []  # what happened today
+        self.rings = True  # whether names of groups may go round
         self.ids: dict[str, str] = {}
         self._number = 0
         self._build()
@@ -81,8 +85,9 @@ class Company:
             "companyName": draw.choice(("Fabrikam", "fabrikam", "FABRIKAM", "Contoso", None)),
             "employeeId": f"E{self._number}",
             "userType": "Member",
-            "manager": draw.choice(list(self.tenant.ids["users"])) if draw.random() < 0.6 else None,
         }
+        manager = self.tenant.nodes[draw.choice(self.tenant.ids["users"])]
+        who["manager"] = manager.id if manager.living and draw.random() < 0.7 else None
         what = draw.random()
         address = upn or self._address(first, last)
         if not upn and what < 0.03:
@@ -146,7 +151,7 @@ class Company:
             (3, self._rehired), (2, self._mail), (1, self._new_group), (2, self._group_renamed),
             (2, self._group_deleted), (2, self._group_restored), (1, self._group_purged),
             (2, self._nest), (2, self._unnest), (1, self._described), (2, self._chain),
-            (3, self._managed),
+            (3, self._managed), (2, self._groups_pass_on),
         ]  # fmt: skip
         weights = [weight for weight, _ in whims]
         for _, whim in self.random.choices(whims, weights, k=events):
@@ -307,6 +312,24 @@ class Company:
         before, after = group.name, self._group_name()
         self.tenant.update(group.id, displayName=after)
         return f"group {before} is {after} now"
+
+    def _groups_pass_on(self) -> str:
+        """Two or three names go round in a ring; each is one group's alone, in scope and out."""
+        named = Counter(group.name.casefold() for group in self.tenant.groups())
+        alone = [
+            group
+            for p in self.projects
+            if (group := self.tenant.nodes[p]).living
+            and re.fullmatch("atl-[0-9]+", name := group.name.casefold())
+            and named[name] == 1
+        ]
+        if not self.rings:
+            return ""
+        groups = self.random.sample(alone, min(len(alone), self.random.choice((2, 3))))
+        names = [group.name for group in groups]
+        for group, name in zip(groups, [*names[1:], *names[:1]], strict=True):
+            self.tenant.update(group.id, displayName=name)
+        return f"{RING}: {' → '.join(names)}" if len(names) > 1 else ""
 
     def _group_deleted(self) -> str:
         group = self._project()

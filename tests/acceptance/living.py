@@ -21,7 +21,7 @@ from azsyncd.targets.memory import ABLE
 from tests.simulation.watching import is_write
 from tests.simulation.world import PLAIN, World
 
-from .company import Company
+from .company import RING, Company
 from .oracle import Oracle, Truth, fold
 from .rules import DAY, HOUR, file, two_products
 
@@ -178,10 +178,14 @@ class Days:
     def _day(self, day: int) -> list[str]:
         world, draw = self.world, self.random
         began = self._at
+        # Names that go round while a product is away cannot be told apart by what is there then.
+        self.company.rings = not self._was_down
         told = self.company.day(0 if day == 0 else draw.randint(3, 8 + self.users // 150))
         hands = [self._hand() for _ in range(draw.choice((0, 0, 1, 3)) if day > 1 else 0)]
         self._remember_parents()
         world.down = {n for n in self.oracles if day > 1 and draw.random() < 0.06}
+        if any(line.startswith(RING) for line in told):
+            world.down = set()
         if day and self._was_down:  # more than a day, now and then
             world.down |= {n for n in self._was_down if draw.random() < 0.6}
         # Whoever comes back comes back after the day's news are read: never to those of yesterday.

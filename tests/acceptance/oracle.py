@@ -155,10 +155,12 @@ class Oracle:
         self._left_at: dict[str, float] = {}  # since when somebody is away, down or not
         self._moved: set[str] = set()  # groups that were made or taken over today
         self._back: set[str] = set()  # leavers who came back for some days, perhaps unseen
-        self._ended: set[tuple[str, str]] = set()  # (group, who): memberships that ended
+        self._ended: set[tuple[str, str]] = set()  # (group or its name, who): what has ended
+        self._stood: dict[str, set[str]] = {}  # who of ours was in each group, by its name
         self._was_dead: set[str] = set()  # linked groups that were deleted for some days
         self._called: dict[str, str] = {}  # what each group is called in Entra
         self._formerly: dict[str, str] = {}  # … and was, before its last change
+        self._been: dict[str, set[str]] = {}  # … and on days that were not compared
         self._now, self._full = 0.0, False
         self._well: set[str] = set()  # who is in scope, with legal values
         self._owners: dict[str, str] = {}
@@ -191,6 +193,7 @@ class Oracle:
             if self._called.get(g, name) != name:
                 self._formerly[g] = self._called[g]
             self._called[g] = name
+            self._been.setdefault(g, set()).add(fold(name.strip()))
 
     def look(self, truth: Truth, now: float, *, full: bool) -> list[str]:
         """Every difference between what is there and what should be. `full`: a full sync was
@@ -567,6 +570,7 @@ class Oracle:
         }
         # Whoever is renamed and deleted on one day is known by the name before.
         out |= {g for g, p in self.places.items() if p.frozen and g not in truth.groups}
+        out -= {g for g in out - truth.groups.keys() if self._was_emptied(self.places[g])}
         for g, place in self.places.items():
             place.frozen = g in out  # hands off, as with people (rule 9)
         for g in out - truth.groups.keys():  # deleted with its last name unread: gone, not excluded
@@ -598,6 +602,14 @@ class Oracle:
         for name in self.product.held_groups.keys() - known:
             self.wrong.append(f"the group {name} should not be there")
 
+    def _was_emptied(self, place: Place) -> bool:
+        """Whether a group that was excluded and deleted on one day went as a deleted one: its last
+        name was not read."""
+        held = self.product.held_groups.get(place.name)
+        if place.frozen or self.rules.gone != "empty" or held is None:
+            return False
+        return not any(link.key in held.members for link in self.links.values())
+
     def _heirs(
         self,
         truth: Truth,
@@ -605,16 +617,15 @@ class Oracle:
         names: Mapping[str, str],
         gone: set[str],
     ) -> None:
-        """The name of a group that is deleted in Entra is free, with all that is ours in it; but
-        not for one that came by being renamed (rule 12)."""
+        """The name of a group that is deleted in Entra is free, with all that is ours in it; for
+        one that came by being renamed as well: a person agrees to it on the same day (rule 12)."""
         for dead in sorted(g for g in gone if not g.startswith("own:") and g not in truth.groups):
             name = self.places[dead].name
-            heirs = [g for g in inside if names[g] == name]
+            moves = self.rules.on_rename == "new_group"
+            heirs = [g for g in inside if names[g] == name and (moves or g not in self.places)]
             if len(heirs) != 1 or name in self.admins or name not in self.product.held_groups:
                 continue
             (heir,) = heirs
-            if self._came_by_renaming(heir, inside[heir]):
-                continue
             if heir not in self.places:
                 self.places[heir] = self.places.pop(dead)
                 for link in self.links.values():
@@ -626,6 +637,7 @@ class Oracle:
         for back in sorted(self._was_dead & inside.keys() & self.places.keys()):
             self._restored(truth, back, inside, names)
         self._was_dead.clear()
+        self._been.clear()
 
     def _restored(
         self, truth: Truth, back: str, inside: Mapping[str, Node], names: Mapping[str, str]
@@ -633,10 +645,9 @@ class Oracle:
         """It was deleted while the product was down. Whoever wanted its name may have got it in
         that time: the members tell."""
         name = self.places[back].name
-        heirs = [g for g in inside if names[g] == name and g != back]
-        if len(heirs) != 1 or name not in self.product.held_groups:
+        heirs = [g for g in inside if name in self._been[g] and g != back]
+        if not heirs or name not in self.product.held_groups:
             return
-        (heir,) = heirs
         owners = {link.key: who for who, link in self.links.items()}
         held = self.product.held_groups[name].members
         have = {owners[key] for key in held if key in owners} & self._well
@@ -645,6 +656,7 @@ class Oracle:
         def strange(g: str) -> int:
             return len(have ^ (self._path(truth, g) & here))
 
+        heir = min(heirs, key=strange)
         if strange(heir) >= strange(back):
             return
         left = self.places.pop(heir, None)
@@ -767,6 +779,10 @@ class Oracle:
             for who, link in self.links.items():
                 if link.away is not None and link.key not in held.members:
                     self._missing_leaver(truth, g, place, who, link, path)
+        for name, held in self.product.held_groups.items():
+            now = {owners[key] for key in held.members if key in owners}
+            self._ended |= {(name, who) for who in self._stood.get(name, set()) - now}
+            self._stood[name] = now
         for who, found in edges.items():
             self._ended |= {(g, who) for g in self.links[who].edges - found}
             self.links[who].edges = found
@@ -791,17 +807,20 @@ class Oracle:
     ) -> None:
         """Whether somebody may be in a group who is."""
         removes = self.rules.foreign_members == "remove" and not g.startswith("own:")
+        # Who stands in a group that came today is found by the next full sync.
+        removes = removes and self._full and place.name not in self._moved
         if who is None:
             account = self.product.held.get(key)
             protected = account is not None and account.username.startswith("local.")
-            if removes and self._full and not protected and not self._is_wanted(account, wants):
+            if removes and not protected and not self._is_wanted(account, wants):
                 name = key if account is None else account.username
                 self.wrong.append(f"{name}, who is foreign, should not be in {place.name}")
             return
         if who in self.pinned or (who in wants and (who in path or not wants[who].legal)):
             return
         foreign = (place.name, key) in self.by_hand or place.name in self._moved
-        if foreign and (not (removes and self._full and who in wants) or (g, who) in self._ended):
+        ended = not self._ended.isdisjoint({(g, who), (place.name, who)})
+        if foreign and (not (removes and who in wants) or ended):
             return
         if who in wants:
             self._say(who, "should not be in", place)

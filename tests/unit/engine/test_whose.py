@@ -21,6 +21,7 @@ from azsyncd.plan.policy import (
     GroupRules,
     GuardRules,
     Policy,
+    Protect,
     Scope,
     Stage,
     UserScope,
@@ -438,18 +439,32 @@ async def test_rule_09_nobody_takes_over_the_group_of_one_that_the_scope_exclude
     assert product.members_of("atl-a") == {"ann@x.example"}
 
 
-async def test_rule_12_a_group_that_is_renamed_gets_no_deleted_ones_without_a_person(
-    office: Office,
+@pytest.mark.parametrize("how", ["deleted", "soft_deleted", "left"])
+async def test_rule_12_a_group_that_is_renamed_gets_nobodys_without_a_person(
+    office: Office, how: str
 ) -> None:
-    product = await office.open("p")
+    """Neither a deleted one's group nor what another one has left: it still gives what it was
+    granted. If a person agrees it has that, with all in it that is ours."""
+    product = await office.open("p", _moving("keep"))
     await office.crawl(user(1, "ann"), user(2, "ben"), group(1, "atl-a", member(1)),
                        group(2, "other", member(2)))  # fmt: skip
     await office.turn("p")
-    await office.crawl(gone(1), group(2, "atl-a"), whole=False)
-    await office.turn("p")
+    last = group(1, "atl-b") if how == "left" else gone(1, for_good=how == "deleted")
+    await office.crawl(last, whole=False)
+    await turns(office)
+    await office.crawl(group(2, "atl-a"), whole=False)
+    await turns(office)
     assert product.members_of("atl-a") == {"ann@x.example"}
-    waits = await office.store.read(lambda db: waiting.listed(db, 1))
-    assert [(row["id"], row["reason"]) for row in waits] == [("g2", "conflict")]
+    (hold,) = await office.store.read(holds.unsettled)
+    assert "renamed" in hold.detail
+    await office.operations.approve(hold=hold.id, by="jo")
+    await turns(office)
+    assert product.members_of("atl-a") == {"ben@x.example"}
+    assert "create_group" not in [call[0] for call in product.calls[-3:]]
+    assert await office.store.read(lambda db: waiting.listed(db, 1)) == []
+    calls = list(product.calls)
+    await office.turn("p", full=True)
+    assert product.calls == calls
 
 
 def _moving(gone: Any) -> Policy:
@@ -524,10 +539,79 @@ async def test_rule_31_groups_that_pass_names_on_at_once_leave_none_behind(
     await office.crawl(group(1, names[0]), group(2, names[1]), whole=False)
     await turns(office)
     wanted = {names[0]: {"ann@x.example"}, names[1]: {"ben@x.example"}}
-    if set(names) == {"atl-a", "atl-b"}:  # each waits for the other: neither moves
-        wanted = {"atl-a": {"ann@x.example"}, "atl-b": {"ben@x.example"}}
     found = {name: product.members_of(name) for name in product.held_groups}
     assert {name: who for name, who in found.items() if who} == wanted
     calls = list(product.calls)
     await office.turn("p", full=True)
     assert product.calls == calls
+
+
+PEOPLE = ("ann", "ben", "cyd")
+NAMES = ("atl-a", "atl-b", "atl-c")
+
+
+async def _three_teams(office: Office, policy: Policy) -> Any:
+    """Each group with one of three people in it."""
+    product = await office.open("p", policy)
+    people = [user(n, name) for n, name in enumerate(PEOPLE, 1)]
+    await office.crawl(*people, *(group(n, NAMES[n - 1], member(n)) for n in (1, 2, 3)))
+    await office.turn("p")
+    return product
+
+
+async def _named(office: Office, *names: str) -> None:
+    teams = [group(n, name) for n, name in enumerate(names, 1)]
+    await office.crawl(*teams, whole=False)
+    await turns(office)
+
+
+def _inside(product: Any) -> dict[str, str]:
+    """The one person in each group that has any, by the group's name."""
+    found = {name: product.members_of(name) for name in product.held_groups}
+    return {name: "+".join(sorted(who)).replace("@x.example", "") for name, who in found.items()
+            if who}  # fmt: skip
+
+
+@pytest.mark.parametrize("rules", ["keep", "empty", "delete"])
+@pytest.mark.parametrize("names", [("atl-b", "atl-c", "atl-a"), ("atl-c", "atl-a", "atl-b")])
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_rule_31_a_ring_of_names_goes_round(
+    office: Office, names: tuple[str, ...], rules: Any, at_once: bool
+) -> None:
+    """Each group gets the next one's, with all that it was granted; nothing is made or deleted."""
+    product = await _three_teams(office, _moving(rules))
+    stood = dict(product.held_groups)
+    if not at_once:  # the last one closes the ring
+        await _named(office, names[0], names[1])
+    await _named(office, *names)
+    assert _inside(product) == dict(zip(names, PEOPLE, strict=True))
+    assert product.held_groups == stood
+    assert await office.store.read(lambda db: waiting.listed(db, 1)) == []
+    calls = list(product.calls)
+    await office.turn("p", full=True)
+    assert product.calls == calls
+
+
+async def test_rule_31_a_ring_that_one_cannot_follow_stays_as_it_is(office: Office) -> None:
+    """Two want one name in it, or one of the names is protected."""
+    product = await _three_teams(office, _moving("delete"))
+    await office.crawl(group(4, "atl-a"), whole=False)
+    await _named(office, "atl-b", "atl-a")
+    assert _inside(product) == dict(zip(NAMES, PEOPLE, strict=True))
+    await office.crawl(group(4, "atl-d"), whole=False)
+    await turns(office)
+    assert _inside(product) == {"atl-b": "ann", "atl-a": "ben", "atl-c": "cyd"}
+    rules = _moving("delete").model_copy(update={"protect": Protect(groups=("atl-c",))})
+    await office.open("p", rules)
+    await _named(office, "atl-c", "atl-a", "atl-b")
+    assert _inside(product) == {"atl-b": "ann", "atl-a": "ben", "atl-c": "cyd"}
+
+
+async def test_rule_38_what_a_swap_takes_away_is_asked_for(office: Office) -> None:
+    """Who leaves a group by a swap leaves it: the guard counts it as any other removal."""
+    tight = _moving("keep").model_copy(update={"guard": GuardRules(remove_member=Budget(count=1))})
+    product = await _three_teams(office, tight)
+    await _named(office, "atl-b", "atl-a")
+    assert product.members_of("atl-a") == {"ann@x.example", "ben@x.example"}
+    assert product.members_of("atl-b") == {"ann@x.example", "ben@x.example"}
+    assert len(await office.store.read(holds.unsettled)) == 1
