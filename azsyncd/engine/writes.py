@@ -287,11 +287,21 @@ class Writes:
                 reason=Withheld.CONFLICT,
             )
 
+        unread = await self._store.read(lambda db: targets.is_unread(db, t, seen.name))
+        members = await self._members_of(found) if unread else None
+
         def record(db: Connection) -> None:
             g = targets.put_group(db, t, found)
-            links.settle_group(db, t, n, g, Origin.ADOPTED)
+            if members is not None:
+                targets.put_members_now(db, t, str(found.key), members)
+            links.settle_group(db, t, n, g, Origin.ADOPTED, anew=members is not None)
 
         return record
+
+    async def _members_of(self, group: TargetGroup) -> list[str]:
+        """Who stands in a group that no inventory had a reason to read (rule 2)."""
+        portions = self._target.members([group])
+        return [key async for _, portion in portions for key in portion]
 
     async def _delete_group(self, planned: Planned, now: Standing) -> Record:
         if now.group is None:

@@ -146,9 +146,11 @@ def settle_account(
     waiting.wake(db, t, n)
 
 
-def settle_group(db: sqlite3.Connection, t: int, n: int, g: int, origin: Origin) -> None:
+def settle_group(
+    db: sqlite3.Connection, t: int, n: int, g: int, origin: Origin, *, anew: bool = False
+) -> None:
     """The object has this group now, and nobody else, with all in it that is ours: whoever is in it
-    is looked at again if another one had it."""
+    is looked at again if another one had it, or if that was read only now (`anew`)."""
     last = db.execute("DELETE FROM link WHERE g = ? AND n != ? RETURNING n", (g, n)).fetchall()
     db.execute(
         "INSERT INTO link (t, n, g, origin, state) VALUES (?, ?, ?, ?, 'live')"
@@ -159,8 +161,9 @@ def settle_group(db: sqlite3.Connection, t: int, n: int, g: int, origin: Origin)
         row = db.execute("SELECT n FROM object WHERE id = ?", (OWN + name,)).fetchone()
         if row is not None:
             waiting.look_again(db, t, row["n"], 0.0)
-    for each in [row["n"] for row in last] + (sorted(holders(db, t, n)) if last else []):
-        waiting.look_again(db, t, each, 0.0)
+    if last or anew:
+        for each in {n, *(row["n"] for row in last), *holders(db, t, n)}:
+            waiting.look_again(db, t, each, 0.0)
     waiting.wake_members(db, t, n)
 
 
@@ -382,11 +385,12 @@ def edges_stripped(db: sqlite3.Connection, t: int, a: int, groups: Collection[st
 
 
 def holders(db: sqlite3.Connection, t: int, n: int) -> set[int]:
-    """The users whose accounts are members of the group that is linked to an object."""
+    """The users whose accounts are members of the group that is linked to an object, or about to be
+    adopted for it."""
+    group = db.execute("SELECT id FROM object WHERE n = ?", (n,)).fetchone()
     rows = db.execute(
-        "SELECT ul.n FROM link gl JOIN edge e ON e.g = gl.g JOIN link ul ON ul.a = e.a"
-        " WHERE gl.t = ? AND gl.n = ? AND NOT e.removed",
-        (t, n),
+        "SELECT l.n FROM edge e JOIN link l ON l.a = e.a WHERE e.g = ? AND NOT e.removed",
+        (group_number(db, t, group["id"]),),
     )
     return {row[0] for row in rows}
 

@@ -231,6 +231,23 @@ def members_read(db: sqlite3.Connection, t: int, groups: Iterable[str], inventor
             )
 
 
+def is_unread(db: sqlite3.Connection, t: int, group: str) -> bool:
+    """Whether the last inventory did not read the members of the group of this name."""
+    row = db.execute(
+        "SELECT tg.members_read < t.inventory AS unread FROM target_group tg"
+        " JOIN target t ON t.t = tg.t WHERE tg.t = ? AND tg.name = ?",
+        (t, fold(group)),
+    ).fetchone()
+    return row is None or bool(row["unread"])
+
+
+def put_members_now(db: sqlite3.Connection, t: int, group_key: str, members: Sequence[str]) -> None:
+    """These are all members of a group, read by themselves between two inventories."""
+    number = int(db.execute("SELECT inventory FROM target WHERE t = ?", (t,)).fetchone()[0])
+    put_members(db, t, group_key, members, number)
+    members_read(db, t, [group_key], number)
+
+
 def begin_inventory(db: sqlite3.Connection, t: int) -> int:
     """The number of a new inventory: what one that was broken off has seen proves nothing."""
     sql = (

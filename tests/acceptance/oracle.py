@@ -807,8 +807,7 @@ class Oracle:
     ) -> None:
         """Whether somebody may be in a group who is."""
         removes = self.rules.foreign_members == "remove" and not g.startswith("own:")
-        # Who stands in a group that came today is found by the next full sync.
-        removes = removes and self._full and place.name not in self._moved
+        removes = removes and self._full
         if who is None:
             account = self.product.held.get(key)
             protected = account is not None and account.username.startswith("local.")

@@ -615,3 +615,39 @@ async def test_rule_38_what_a_swap_takes_away_is_asked_for(office: Office) -> No
     assert product.members_of("atl-a") == {"ann@x.example", "ben@x.example"}
     assert product.members_of("atl-b") == {"ann@x.example", "ben@x.example"}
     assert len(await office.store.read(holds.unsettled)) == 1
+
+
+@pytest.mark.parametrize("foreign", ["keep", "remove"])
+@pytest.mark.parametrize("renamed", [True, False])
+@pytest.mark.parametrize("late", [True, False])
+async def test_rule_21_who_stands_in_a_group_that_is_adopted_later_is_read_then(
+    office: Office, renamed: bool, late: bool, foreign: Any
+) -> None:
+    """No inventory had a reason to: nobody waits for the next one, neither in it nor out of it."""
+    policy = Policy(
+        scope=EVERYBODY,
+        groups=GroupRules(foreign_members=foreign),
+        guard=GuardRules(shrink_group="unlimited"),
+    )
+    product = await office.open("p", policy)
+    await office.crawl(*(user(n, name) for n, name in enumerate(PEOPLE, 1)),
+                       group(1, "other", member(1)))  # fmt: skip
+    await office.turn("p")
+    held = product.put_group("atl-a")
+    held.members |= {key for key, each in product.held.items() if "ann" not in each.username}
+    product.put(Account(username="local", display_name="L"), "atl-a")
+    await office.turn("p", full=True)
+    new = group(1, "atl-a") if renamed else group(2, "atl-a", member(1))
+    await office.crawl(new, group(3, "atl-b", member(3)), whole=False)
+    await turns(office)
+    if renamed:  # while a person thinks it over it may be read, for the next time
+        await office.turn("p", full=late)
+    for hold in await office.store.read(holds.unsettled):
+        await office.operations.approve(hold=hold.id, by="jo")
+    await turns(office)
+    strangers = {"ben@x.example", "cyd@x.example", "local"} if foreign == "keep" else set()
+    assert product.members_of("atl-a") == {"ann@x.example"} | strangers
+    assert await office.store.read(lambda db: waiting.listed(db, 1)) == []
+    calls = list(product.calls)
+    await office.turn("p", full=True)
+    assert product.calls == calls
