@@ -146,9 +146,9 @@ def test_rule_16_a_name_that_a_moved_group_left_goes_to_whoever_waits_for_it() -
     assert world.product.calls == calls
 
 
-TEAMS = ("g-atl0", "g-atl1")
+TEAMS = ("g-atl0", "g-atl1", "g-atl2")
 NAMES = ("atl-0", "atl-1", "atl-x", "other")
-KINDS = ("name", "name", "name", "part", "delete", "again")
+KINDS = ("name", "name", "name", "ring", "ring", "part", "delete", "again")
 EVENT = st.tuples(st.sampled_from(KINDS), st.sampled_from(TEAMS), st.sampled_from(NAMES))
 
 
@@ -167,7 +167,15 @@ def test_rules_16_and_31_whatever_groups_are_called_a_full_look_finds_nothing_mo
         team = world.tenant.teams[id_]
         if (team.presence == "present") is (kind == "again"):
             continue
-        if kind == "part":
+        if kind == "ring":  # in one round, from this one on
+            first = TEAMS.index(id_)
+            there = [world.tenant.teams[each] for each in TEAMS[first:] + TEAMS[:first]]
+            there = [each for each in there if each.presence == "present"][: 2 + len(name) % 2]
+            names = [each.name for each in there]
+            for each, new in zip(there, names[1:] + names[:1], strict=True):
+                each.name = new
+            round_(world.db, *(each.seen() for each in there), now=world.clock.at)
+        elif kind == "part":
             world.live([("part", 0, GROUPS.index(id_))])
         elif kind == "delete":
             team.presence = "soft_deleted"
