@@ -138,7 +138,8 @@ class _Fold:
     def _listed(self, seen: Seen) -> None:
         """What a crawl's listing says of her manager. What a round has said since is newer, and
         that she has none any more is asked for once more: absence waits (rule 2)."""
-        row = self.db.execute("SELECT * FROM object WHERE id = ?", (seen.id,)).fetchone()
+        sql = "SELECT n, kind, manager FROM object WHERE id = ?"
+        row = self.db.execute(sql, (seen.id,)).fetchone()
         if row is None or row["kind"] != "user":
             return  # new since the feed was read: the next round brings her
         manager = self._manager_number(seen)
@@ -188,7 +189,7 @@ class _Fold:
             if back and kind == "group":
                 self.affect(n)
             elif back:  # her reports may have been given to nobody meanwhile
-                self.db.execute("UPDATE object SET manager_due = 1 WHERE manager = ?", (n,))
+                mirror.ask_for_reports(self.db, n)
         if row["crawl"] != self.crawl:
             self.db.execute("UPDATE object SET crawl = ? WHERE n = ?", (self.crawl, n))
 

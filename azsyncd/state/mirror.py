@@ -165,6 +165,11 @@ def ask_for_managers(db: sqlite3.Connection) -> None:
     )
 
 
+def ask_for_reports(db: sqlite3.Connection, n: int) -> None:
+    """Of whoever has this manager. (`manager > 0` is what the index is for.)"""
+    db.execute("UPDATE object SET manager_due = 1 WHERE manager = ? AND manager > 0", (n,))
+
+
 def answer_managers(
     db: sqlite3.Connection, asked: Iterable[tuple[int, ObjectId]], answers: ManagersOf
 ) -> None:
