@@ -12,12 +12,14 @@ from azsyncd.model.identities import ObjectId
 from azsyncd.state import facts, folding, holds, links, mirror, staging
 
 from .making import (
+    MANAGED,
     NOW,
     SELECTED,
     begin,
     database,
     give,
     give_group,
+    gone,
     group,
     members,
     n,
@@ -74,6 +76,29 @@ def one_change(db: sqlite3.Connection) -> int:
     links.pending(db, t)
     db.set_progress_handler(None, 0)
     return steps
+
+
+def one_return(db: sqlite3.Connection) -> int:
+    """A manager of ten goes and is restored."""
+    steps = 0
+
+    def step() -> int:
+        nonlocal steps
+        steps += 1
+        return 0
+
+    db.execute("UPDATE object SET manager = n / 10 + 1 WHERE kind = 'user'")
+    db.set_progress_handler(step, 10)
+    round_(db, gone("u3"), now=NOW + 60, selected=MANAGED)
+    round_(db, user("u3"), now=NOW + 120, selected=MANAGED)
+    assert len(mirror.managers_due(db)) == 11
+    db.set_progress_handler(None, 0)
+    return steps
+
+
+def test_a_manager_costs_the_same_in_a_tenant_of_any_size() -> None:
+    small, large = one_return(tenant(500)), one_return(tenant(5_000))
+    assert large < 1.2 * small, f"{small} → {large} steps"
 
 
 def test_one_change_costs_the_same_in_a_tenant_of_any_size() -> None:
