@@ -13,10 +13,11 @@ from azsyncd.model.changes import Kind
 from azsyncd.state import facts
 from azsyncd.state.spill import Planned
 from azsyncd.state.standing import Standing
-from azsyncd.state.store import Store
+from azsyncd.state.store import Connection, Store
 
-_OF_GROUP = frozenset({Kind.REMOVE_MEMBER, Kind.DELETE_GROUP})
-_ENDS = _OF_GROUP | {Kind.DEACTIVATE, Kind.DELETE}
+_ENDS = frozenset(
+    {Kind.DEACTIVATE, Kind.DELETE, Kind.REMOVE_MEMBER, Kind.REMOVE_CHILD, Kind.DELETE_GROUP}
+)
 
 WHY = (
     "nobody active would be left in the administrators' groups",
@@ -36,23 +37,34 @@ class Admins:
 
     async def refuse(self, planned: Planned, now: Standing) -> bool:
         """Whether this would leave the product without an administrator. If not, it may be sent."""
-        kind, names, group = planned.change.kind, self._capabilities.admin_groups, now.group
-        if kind not in _ENDS:
-            return False
-        g = a = None
-        if kind in _OF_GROUP:
-            if group is None or not self._capabilities.administers(group.name):
-                return False
-            names, g = names | {fold(group.name)}, now.g
-        if kind is not Kind.DELETE_GROUP:
-            a = now.a
-        if not names:
+        names = self._names(now)
+        if planned.change.kind not in _ENDS or not names:
             return False
         async with self._asking:
-            known = await self._store.read(lambda db: facts.active_admins(db, self._t, names))
+            known, left = await self._store.read(lambda db: self._known(db, names, planned, now))
             standing = known - self._ending
-            ends = {each for each in standing if g in (None, each[0]) and a in (None, each[1])}
-            if ends and ends == standing:
+            if standing and not standing & left:
                 return True
-            self._ending |= ends
+            self._ending |= known - left
             return False
+
+    def _names(self, now: Standing) -> frozenset[str]:
+        """The administrators' groups, and the one in question if it is one by its name."""
+        group, names = now.group, self._capabilities.admin_groups
+        is_one = group is not None and self._capabilities.administers(group.name)
+        return names | {fold(group.name)} if group is not None and is_one else names
+
+    def _known(
+        self, db: Connection, names: frozenset[str], planned: Planned, now: Standing
+    ) -> tuple[set[tuple[int, int]], set[tuple[int, int]]]:
+        """The memberships of active administrators, and those that would be left of them."""
+        known = facts.active_admins(db, self._t, names)
+        match planned.change.kind:
+            case Kind.DELETE_GROUP:
+                return known, facts.active_admins(db, self._t, names, gone=now.g)
+            case Kind.REMOVE_CHILD:
+                return known, facts.active_admins(db, self._t, names, cut=(now.g, now.c))
+            case Kind.REMOVE_MEMBER:
+                return known, {each for each in known if each != (now.g, now.a)}
+            case _:
+                return known, {each for each in known if each[1] != now.a}

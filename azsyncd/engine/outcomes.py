@@ -45,6 +45,7 @@ MEMBERSHIPS = (Kind.ADD_MEMBER, Kind.REMOVE_MEMBER)
 CHILDREN = (Kind.ADD_CHILD, Kind.REMOVE_CHILD)
 CREATES = (Kind.CREATE, Kind.CREATE_GROUP)
 _GIVE_MANY = (Kind.ADD_CHILD, Kind.CREATE_GROUP, Kind.ADOPT_GROUP)
+_MAKE_ADMINS = (Kind.ADD_MEMBER, Kind.ADD_CHILD, Kind.REACTIVATE)
 
 EVENTS = {
     Kind.ADOPT: "account.adopted",
@@ -130,6 +131,8 @@ class Outcomes:
                 journal.write(db, self._entry(db, planned, now, "done", answer, seconds))
                 if planned.free:
                     holds.used_up(db, self._t, item)
+                if item.change.kind in _MAKE_ADMINS:
+                    waiting.wake_protected(db, self._t, self._clock.now())
                 if self._nests and item.change.kind in (Kind.ADD_MEMBER, Kind.ADD_CHILD):
                     waiting.wake_removals(db, self._t, item.n, self._clock.now())
 

@@ -34,6 +34,9 @@ from azsyncd.plan.matching import Match, Matched, is_marked, marked_ours, match
 from azsyncd.plan.wishes import Kind as WishKind
 from azsyncd.plan.wishes import Wish, wish_for
 
+LAST_ADMIN_SECONDS = 900.0
+"""How often it is looked whether there is another administrator, in case that nobody says so."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserPlan:
@@ -327,7 +330,7 @@ def _deactivate(
     if not account.active:
         return Part()
     if facts.last_admin:
-        return Part(waiting=(_last_admin(facts, account, change),))
+        return Part(waiting=(_last_admin(facts, account, change, desk),))
     if _can_deactivate(facts, account, desk):
         return Part(changes=(change,))
     # Where an account cannot be deactivated its groups are stripped instead (rule 32).
@@ -354,9 +357,11 @@ def _group(group: ObjectId, desk: Desk) -> str:
     return fold(desk.groups[group].name)
 
 
-def _last_admin(facts: UserFacts, account: Account, change: Change) -> Waiting:
+def _last_admin(facts: UserFacts, account: Account, change: Change, desk: Desk) -> Waiting:
+    """Until there is another: whoever makes one wakes it, and it is looked at now and then."""
     detail = f"{account.username} is the last active administrator"
-    return _wait(facts, Withheld.PROTECTED, detail, "make somebody else one first", change)
+    wait = _wait(facts, Withheld.PROTECTED, detail, "make somebody else one first", change)
+    return replace(wait, retry_at=desk.now + LAST_ADMIN_SECONDS)
 
 
 def _rename(
@@ -525,7 +530,7 @@ def _delete(facts: UserFacts, account: Account, reason: Reason, desk: Desk) -> P
     if not desk.capabilities.deletes_accounts:
         return Part(waiting=(_unsupported(facts, change, "deletes_accounts", desk),))
     if facts.last_admin:
-        return Part(waiting=(_last_admin(facts, account, change),))
+        return Part(waiting=(_last_admin(facts, account, change, desk),))
     if not account.writable:
         return Part(waiting=(_read_only(facts, account, change),))
     return Part(changes=(change,))

@@ -245,14 +245,27 @@ def is_in(db: sqlite3.Connection, a: int, groups: Collection[str]) -> bool:
 
 
 def _administers(db: sqlite3.Connection, a: int, admin_groups: Collection[str]) -> bool:
+    """Whether an account is in one of these groups (names, folded), or below one."""
     if not admin_groups:
         return False
     rows = db.execute(
-        "SELECT tg.name FROM edge e JOIN target_group tg ON tg.g = e.g"
-        " WHERE e.a = ? AND NOT e.removed",
+        "WITH RECURSIVE up (g) AS (SELECT g FROM edge WHERE a = ? AND NOT removed"
+        " UNION SELECT c.p FROM up JOIN child c ON c.c = up.g WHERE NOT c.removed)"
+        " SELECT tg.name FROM up JOIN target_group tg ON tg.g = up.g",
         (a,),
     )
     return any(row["name"] in admin_groups for row in rows)
+
+
+_ADMINISTER = (
+    "WITH RECURSIVE down (g) AS (SELECT g FROM target_group"
+    "  WHERE t = :t AND name IN (SELECT value FROM json_each(:names)) AND g IS NOT :gone"
+    " UNION SELECT c.c FROM down JOIN child c ON c.p = down.g WHERE NOT c.removed"
+    "  AND c.c IS NOT :gone AND NOT (c.p IS :p AND c.c IS :c))"
+    " SELECT e.g, e.a FROM down JOIN edge e ON e.g = down.g JOIN account ac ON ac.a = e.a"
+)
+"""The memberships of the groups with these names and of those below, without one that is gone and
+without one that stands (as c) in another (p) no more."""
 
 
 def _is_last_admin(db: sqlite3.Connection, t: int, a: int, admin_groups: Collection[str]) -> bool:
@@ -261,26 +274,33 @@ def _is_last_admin(db: sqlite3.Connection, t: int, a: int, admin_groups: Collect
     if not _administers(db, a, admin_groups):
         return False
     row = db.execute(
-        "SELECT 1 FROM target_group tg JOIN edge e ON e.g = tg.g JOIN account ac ON ac.a = e.a"
-        " LEFT JOIN link l ON l.a = ac.a LEFT JOIN object o ON o.n = l.n"
-        " WHERE tg.t = :t AND tg.name IN (SELECT value FROM json_each(:names))"
-        " AND e.a != :a AND NOT e.removed AND ac.active AND (e.a < :a OR l.n IS NULL"
+        f"{_ADMINISTER} LEFT JOIN link l ON l.a = ac.a LEFT JOIN object o ON o.n = l.n"
+        " WHERE e.a != :a AND NOT e.removed AND ac.active AND (e.a < :a OR l.n IS NULL"
         " OR (l.left_at IS NULL AND o.presence = 'present'"
         " AND coalesce(json_extract(o.properties, '$.accountEnabled'), 1))) LIMIT 1",
-        {"t": t, "a": a, "names": codec.dump(sorted(admin_groups))},
+        {"t": t, "a": a, "names": codec.dump(sorted(admin_groups)), **_NOTHING_ENDS},
     ).fetchone()
     return row is None
 
 
+_NOTHING_ENDS: dict[str, int | None] = {"gone": None, "p": None, "c": None}
+
+
 def active_admins(
-    db: sqlite3.Connection, t: int, admin_groups: Collection[str]
+    db: sqlite3.Connection,
+    t: int,
+    admin_groups: Collection[str],
+    *,
+    gone: int | None = None,
+    cut: tuple[int | None, int | None] = (None, None),
 ) -> set[tuple[int, int]]:
-    """The memberships (group, account) of active accounts in these groups (names, folded)."""
+    """The memberships (group, account) of active accounts in these groups (names, folded) and in
+    those below them; as it would be without the group `gone`, or if the group cut[1] did not stand
+    in cut[0]."""
+    names = codec.dump(sorted(admin_groups))
     rows = db.execute(
-        "SELECT e.g, e.a FROM target_group tg JOIN edge e ON e.g = tg.g"
-        " JOIN account ac ON ac.a = e.a WHERE tg.t = ? AND NOT e.removed AND ac.active"
-        " AND tg.name IN (SELECT value FROM json_each(?))",
-        (t, codec.dump(sorted(admin_groups))),
+        f"{_ADMINISTER} WHERE NOT e.removed AND ac.active",
+        {"t": t, "names": names, "gone": gone, "p": cut[0], "c": cut[1]},
     )
     return {(row["g"], row["a"]) for row in rows}
 

@@ -287,6 +287,7 @@ CREATE TABLE waiting (
 ) WITHOUT ROWID;
 CREATE INDEX waiting_retry ON waiting (t, retry_at) WHERE retry_at IS NOT NULL;
 CREATE INDEX waiting_group ON waiting (t, gn) WHERE gn != 0;
+CREATE INDEX waiting_protected ON waiting (t) WHERE reason = 'protected' AND retry_at IS NOT NULL;
 CREATE INDEX waiting_child ON waiting (t, n) WHERE change = 'remove_child';
 CREATE INDEX waiting_foreign ON waiting (t, n) WHERE akey != '';
 

@@ -144,6 +144,15 @@ def wake_removals(db: sqlite3.Connection, t: int, n: int, now: float) -> None:
         )
 
 
+def wake_protected(db: sqlite3.Connection, t: int, now: float) -> None:
+    """There may be another administrator now: whoever was kept as the last one is looked at."""
+    db.execute(
+        "UPDATE waiting SET retry_at = ? WHERE t = ? AND reason = 'protected'"
+        " AND retry_at IS NOT NULL",
+        (now, t),
+    )
+
+
 def refused(
     db: sqlite3.Connection,
     t: int,

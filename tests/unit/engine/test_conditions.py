@@ -327,6 +327,71 @@ async def test_rule_24_administrators_of_two_groups_do_not_go_in_one_moment(
     assert len(product.members_of("atl-1") | product.members_of("atl-2")) == 1
 
 
+async def test_rule_24_whoever_was_kept_as_the_last_one_goes_when_there_is_another(
+    office: Office,
+) -> None:
+    """At once, and not with the next full sync."""
+    product = await _administered(office)
+    off = {"accountEnabled": False}
+    await office.crawl(user(1, **off), user(2, **off), whole=False)
+    await office.turn("jira")
+    assert _active_admins(product) == {"u1@x.org"}
+    await office.crawl(group(1, 3), whole=False)
+    await office.turn("jira")
+    await office.turn("jira")
+    assert _active_admins(product) == {"u3@x.org"}
+    assert await office.store.read(lambda db: waiting.listed(db, 1)) == []
+
+
+NESTED = {
+    "all of them are disabled": (user(1, accountEnabled=False), user(2, accountEnabled=False)),
+    "all are taken out of the lower group": (group(2, without=(1, 2)),),
+    "the lower group is taken out": (
+        Seen(ObjectId("g1"), {}, None, (MemberSeen(ObjectId("g2"), MemberKind.GROUP, True),)),
+    ),
+    "the lower group is deleted": (Seen(ObjectId("g2"), {}, "deleted"),),
+    "the upper group is deleted": (Seen(ObjectId("g1"), {}, "deleted"),),
+}
+
+
+@pytest.mark.parametrize("how", NESTED)
+async def test_rule_24_administrators_by_a_group_in_a_group(office: Office, how: str) -> None:
+    """Where groups are kept in groups, whoever is below an administrators' group is one."""
+    product = office.products["crowd"] = Memory("crowd", capabilities=ADMINS)
+    rules = Policy(
+        scope=EVERYBODY,
+        protect=Protect(allow=("atl-1",)),
+        groups=GroupRules(nested="keep", gone="delete"),
+        guard=GuardRules(disable="unlimited", shrink_group="unlimited", delete_group="unlimited"),
+    )
+    await office.open("crowd", rules)
+    inner = MemberSeen(ObjectId("g2"), MemberKind.GROUP)
+    above = group(1)
+    await office.crawl(
+        user(1), user(2), group(2, 1, 2), Seen(above.id, above.properties, None, (inner,))
+    )
+    await office.turn("crowd")
+    await office.turn("crowd", full=True)
+
+    def active() -> set[str]:
+        names = product.members_of("atl-1") | {
+            name
+            for child in product.held_groups["atl-1"].children
+            for name in product.members_of(child)
+        }
+        accounts = (product.account(name) for name in names)
+        return {each.username for each in accounts if each is not None and each.active}
+
+    assert active() == {"u1@x.org", "u2@x.org"}
+    await office.crawl(*NESTED[how], whole=False)
+    await office.turn("crowd")
+    await office.turn("crowd")
+    await office.turn("crowd", full=True)
+    assert active()
+    waits = await office.store.read(lambda db: waiting.listed(db, 1))
+    assert "protected" in {row["reason"] for row in waits}
+
+
 async def test_sync_looks_again_at_whoever_is_due_at_once(office: Office) -> None:
     """Without a daemon nobody else would: she cannot be deactivated, and is stripped."""
     product = await _a_lead_leaves(office)
