@@ -92,7 +92,8 @@ def _identity(user: User | Group, verified: bool = True) -> dict[str, Any]:
     told.update({name: user.properties[name] for name in _SHOWN if name in user.properties})
     if MANAGER in user.properties:  # it is read where an expression mentions it
         manager = user.properties[MANAGER]
-        told[MANAGER] = manager.get(_SHOWN[0]) if isinstance(manager, Mapping) else None
+        known = manager if isinstance(manager, Mapping) else {}
+        told[MANAGER] = known.get(_SHOWN[0]) or known.get("id")
     told["presence"] = user.presence.value
     if user.since is not None:
         told["gone_since"] = iso(user.since)

@@ -21,7 +21,7 @@ from azsyncd.engine.recording import Draft, Recording
 from azsyncd.engine.scoping import Scoping
 from azsyncd.engine.steady import Steady
 from azsyncd.model.accounts import Account, Capabilities, Dialect, InvalidValue, fold
-from azsyncd.model.changes import Change, Kind, Phase, Reason
+from azsyncd.model.changes import Change, Kind, Phase, Reason, Waiting, Withheld
 from azsyncd.model.identities import Group, ObjectId, Presence
 from azsyncd.plan.desk import Desk
 from azsyncd.plan.edges import Part, entitled_groups, wanted_groups
@@ -49,6 +49,9 @@ from azsyncd.state.standing import account_name, account_number
 from azsyncd.state.store import Connection
 
 BATCH = 200
+
+LONGEST_RING = 50
+"""Groups that pass their names on in one moment; who would go round further waits as a conflict."""
 
 Told = Callable[[str, int, int | None], None]
 """(step, done, total): for progress bars."""
@@ -185,7 +188,7 @@ class Planning:
     def _group_plan(self, db: Connection, n: int, group: Group, desk: Desk) -> GroupPlan:
         if is_own(group.id):
             facts = facts_.group_facts(db, self.t, n, group, group.name)
-            awaited = self._scope.is_awaited(db, group.name)
+            awaited = facts.awaited or self._scope.is_awaited(db, group.name)
             return plan_own(replace(facts, awaited=awaited), desk)
         facts = self._wanting(db, n, group, desk)
         if facts.under_name is not None and self._is_passed_on(db, facts, desk):
@@ -214,6 +217,8 @@ class Planning:
             if seen and (owner == facts.group.id or is_own(owner)):
                 return True
             seen.add(owner)
+            if len(seen) > LONGEST_RING:
+                return False
             m = mirror.number_of(db, owner)
             group = None if m is None else facts_.group_base(db, m)
             if m is None or group is None or is_own(owner):
@@ -286,7 +291,10 @@ class Planning:
                 for name in self._scope.forget_move(db, n):
                     heads |= self._draft_own(db, draft, name, desk)
         plan = self._group_plan(db, n, group, desk)
-        if (plan.leaves or plan.takes_over) and self._writes_links:
+        moves = plan.leaves or plan.takes_over is not None
+        if moves and not self._writes_links:
+            plan = replace(plan, waiting=(*plan.waiting, _moves(group, plan)))
+        elif moves:
             heads |= self._move(db, draft, n, plan, desk)
             plan = self._group_plan(db, n, group, desk)
         plan = self._asked(db, n, plan)
@@ -609,3 +617,10 @@ class Planning:
     def judge(self, db: Connection, draft: Draft, window_start: float) -> int:
         """Hold what does not fit (rule 36); returns how many changes are held anew."""
         return self._recording.judge(db, draft, window_start)
+
+
+def _moves(group: Group, plan: GroupPlan) -> Waiting:
+    """In a mode that keeps no links, what would become of a group that gets another one's."""
+    name = plan.wanted.name if plan.wanted is not None else ""
+    detail = f"gets the product's group {name!r}, with all in it that is ours"
+    return Waiting(object_id=group.id, reason=Withheld.MODE, detail=detail)

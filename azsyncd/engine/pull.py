@@ -8,7 +8,8 @@ poll timer, or for a crawl to go on with, and then
     the old links *between* the pages of a crawl (rule 3); at its end the old links once more, then
     the comparison, then the switch.
 A round that brings nothing after a notification proves nothing (replication): it is repeated after
-15 s, 60 s and 5 min. A crash anywhere resumes from what was staged.
+15 s, 60 s and 5 min. What feeds do not tell is asked for after a round: the groups of whoever was
+restored, and managers. A crash anywhere resumes from what was staged.
 """
 
 from __future__ import annotations
@@ -137,6 +138,7 @@ class Pull:
         self._closed_crawls = 0
         self._dead_rounds = 0
         self._was_round = False
+        self._once = False  # a command looks: nobody waits for the next round
         self._polled_at = float("-inf")
         self._crawl_seen: dict[str, set[str]] = defaultdict(set)
 
@@ -197,6 +199,7 @@ class Pull:
 
     async def once(self, *, crawl: bool) -> None:
         """Look once, for the commands: a crawl if one is asked for or needed, and a round."""
+        self._once = True
         await self._start()
         if crawl:
             self._crawl_owed = True
@@ -374,8 +377,8 @@ class Pull:
             self._repeats = []
         await self._tell(seen_at)
         await self._verify_groups()
-        await self._ask_for_managers()
         await self._tell(seen_at)
+        await self._ask_for_managers(seen_at)
 
     async def _tell(self, seen_at: float) -> None:
         revision = await self._store.read(mirror.revision)
@@ -536,18 +539,31 @@ class Pull:
                 continue
             await self._store.write(partial(mirror.verify, n=n, groups=groups, members=members))
 
-    async def _ask_for_managers(self) -> None:
+    async def _ask_for_managers(self, seen_at: float) -> None:
         """The feed tells of a change of the manager now and then: ask whenever it told of the user
-        (decision 012). Whoever is not answered stays due, and rings are not kept waiting."""
+        (decision 012). Some after each round, and more while nothing else is due; whoever is not
+        answered for stays due."""
         if MANAGER not in self._selected["user"]:
             return
-        while (due := await self._store.read(mirror.managers_due)) and not self.bell.rung:
+        last: int | None = None
+        while due := await self._store.read(partial(mirror.managers_due, before=last)):
+            last = due[-1][0]
             try:
                 answers = await self._source.managers_of([id_ for _, id_ in due])
             except SourceError as error:
                 log.warning("managers.unread", error=error.message, hint=error.hint)
                 return
             await self._store.write(partial(mirror.answer_managers, asked=due, answers=answers))
+            await self._tell(seen_at)
+            if self._is_wanted and not self._once:
+                return
+
+    @property
+    def _is_wanted(self) -> bool:
+        """Whether a round, a repeat or a page of a crawl is due."""
+        moment = min([self._next_poll(), *self._repeats])
+        crawls = self._crawl_owed or self.state.crawling
+        return self.bell.rung or crawls or self._clock.monotonic() >= moment
 
 
 def _crawl_gets_on(db: Connection) -> bool:

@@ -255,7 +255,7 @@ class Settling:
         def settle(db: Connection) -> None:
             g = None if found is None else targets.put_group(db, t, found)
             if g is not None and not owner_of_group(db, g, n):
-                links.settle_group(db, t, n, g, Origin.CREATED)
+                links.settle_group(db, t, n, g, Origin.CREATED, self._clock.now())
                 self._note_create(db, n)
             else:
                 links.drop(db, t, n)

@@ -24,8 +24,8 @@ from azsyncd.state.standing import (
     Standing,
     found_again,
     group_deleted,
+    group_is_in_use,
     owner_of_account,
-    owner_of_group,
     wake_for,
 )
 from azsyncd.state.store import Connection, Store
@@ -265,11 +265,11 @@ class Writes:
 
         def record(db: Connection) -> None:
             g = targets.put_group(db, t, created)
-            links.settle_group(db, t, n, g, Origin.CREATED)
+            links.settle_group(db, t, n, g, Origin.CREATED, self._clock.now())
 
         return record
 
-    async def _adopt_group(self, planned: Planned, now: Standing) -> Record:
+    async def _adopt_group(self, planned: Planned, at: Standing) -> Record:
         seen = planned.change.before
         assert isinstance(seen, TargetGroup)
         n, t = planned.item.n, self._t
@@ -278,7 +278,7 @@ class Writes:
             raise NotFound(f"the group {seen.name!r} is gone", reason=Withheld.CONFLICT)
 
         def taken(db: Connection) -> bool:
-            return owner_of_group(db, targets.put_group(db, t, found), n)
+            return group_is_in_use(db, targets.put_group(db, t, found), n)
 
         if await self._store.write(taken):  # it was renamed in the product
             raise ChangeRejected(
@@ -294,14 +294,18 @@ class Writes:
             g = targets.put_group(db, t, found)
             if members is not None:
                 targets.put_members_now(db, t, str(found.key), members)
-            links.settle_group(db, t, n, g, Origin.ADOPTED, anew=members is not None)
+            now = self._clock.now()
+            links.settle_group(db, t, n, g, Origin.ADOPTED, now, anew=members is not None)
 
         return record
 
-    async def _members_of(self, group: TargetGroup) -> list[str]:
-        """Who stands in a group that no inventory had a reason to read (rule 2)."""
-        portions = self._target.members([group])
-        return [key async for _, portion in portions for key in portion]
+    async def _members_of(self, group: TargetGroup) -> list[str] | None:
+        """Who stands in a group that no inventory had a reason to read (rule 2); None if the
+        product says nothing of it, which is not "nobody"."""
+        found: list[str] | None = None
+        async for _, portion in self._target.members([group]):
+            found = [*(found or ()), *portion]
+        return found
 
     async def _delete_group(self, planned: Planned, now: Standing) -> Record:
         if now.group is None:

@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from typing import Any
 from urllib.parse import unquote
 
+import structlog
+
 from azsyncd.entra import wire
 from azsyncd.entra.client import ForeignLink, Graph, GraphRefused
 from azsyncd.errors import DeltaExpired, PageExpired, SourceError
@@ -24,6 +26,8 @@ from azsyncd.model.identities import (
     Page,
     Seen,
 )
+
+log = structlog.get_logger()
 
 _EXPANDED = "&$expand=manager($select=id)"
 _AT_ONCE = 8
@@ -46,6 +50,8 @@ class Delta:
             "users": ("id", *_once(user_properties)),
             "groups": ("id", *_once(group_properties), "members"),
         }
+        self._expands = False  # whether a listing has ever shown a manager
+        self._refuses = False
 
     def first_url(self, feed: str) -> str:
         """Where a crawl of the feed starts."""
@@ -96,7 +102,8 @@ class Delta:
         return [item.id for item in seen if item.kind is MemberKind.GROUP]
 
     async def managers_of(self, ids: Collection[ObjectId]) -> dict[ObjectId, ObjectId | None]:
-        """Each user's manager; None where she has none, or is not there herself.
+        """Each user's manager; None where she has none. Whoever is not answered for, or is not
+        there herself, is left out; raises SourceError if several in a row are not answered for.
 
         https://learn.microsoft.com/en-us/graph/api/user-list-manager
         """
@@ -104,10 +111,13 @@ class Delta:
         for start in range(0, len(todo), _AT_ONCE):
             batch = todo[start : start + _AT_ONCE]
             answers = await asyncio.gather(*map(self._manager_of, batch), return_exceptions=True)
-            for id_, answer in zip(batch, answers, strict=True):
-                if isinstance(answer, BaseException):
-                    raise answer
-                found[id_] = answer
+            errors = [answer for answer in answers if isinstance(answer, BaseException)]
+            for error in errors:
+                if not isinstance(error, SourceError) or len(errors) == len(batch):
+                    raise error
+            for answer in answers:
+                if isinstance(answer, dict):
+                    found.update(answer)
         return found
 
     async def user_exists(self, user_id: ObjectId) -> bool:
@@ -128,28 +138,39 @@ class Delta:
             without = url.replace(_EXPANDED, "").replace(f",{MANAGER}", "")
             if error.status != 400 or without == url:
                 raise
+            if not self._refuses:
+                self._refuses = True
+                log.info("managers.refused", error=error.message)
             return await self._graph.get(without, headers=headers)
 
     async def _managers(self, body: Any) -> Page:
-        """A page of the listing. One that shows nobody's manager proves nothing: the expansion may
-        have been ignored, so each of its users is asked for."""
+        """A page of the listing. While no page has shown anybody's manager that proves nothing: the
+        expansion may have been ignored, so each user is asked for. Whoever is not answered for is
+        left out, for an attribute must not keep a crawl from its end."""
         items, next_link = wire.items_of(body)
         found = {
             wire.object_id(item, "a user"): wire.manager_from_json(item.get(MANAGER))
             for item in items
         }
-        if not any(item.get(MANAGER) for item in items):
-            found = await self.managers_of(found)
+        self._expands = self._expands or any(item.get(MANAGER) for item in items)
+        if not self._expands:
+            try:
+                found = await self.managers_of(found)
+            except SourceError as error:
+                log.warning("managers.unread", error=error.message, hint=error.hint)
+                found = {}
         seen = tuple(Seen(id_, {MANAGER: manager}) for id_, manager in found.items())
         return Page(seen, next_link, None if next_link else self.first_url(MANAGERS))
 
-    async def _manager_of(self, id_: ObjectId) -> ObjectId | None:
+    async def _manager_of(self, id_: ObjectId) -> dict[ObjectId, ObjectId | None]:
+        """By the user's id; empty if she is not there herself, whose answer is the same 404."""
         try:
-            return wire.manager_from_json(await self._graph.get(f"users/{id_}/manager?$select=id"))
+            answer = await self._graph.get(f"users/{id_}/manager?$select=id")
         except GraphRefused as error:
             if error.status == 404:
-                return None
+                return {id_: None} if await self.user_exists(id_) else {}
             raise
+        return {id_: wire.manager_from_json(answer)}
 
     async def _exists(self, url: str) -> bool:
         try:

@@ -55,8 +55,9 @@ def _seen(feed: str, item: Any) -> Seen:
     # Annotations (@odata.type, members@delta, @removed) are not properties.
     properties = {k: v for k, v in item.items() if k not in ("id", MANAGER) and "@" not in k}
     if said := item.get("manager@delta"):
-        for each in said if isinstance(said, list) else [said]:
-            properties[MANAGER] = _manager(each)  # who goes comes before who follows
+        managers = [_manager(each) for each in (said if isinstance(said, list) else [said])]
+        living = [each for each in managers if each is not None]  # wherever it stands in the list
+        properties[MANAGER] = living[-1] if living else None
     return Seen(
         id=found,
         properties=properties,

@@ -98,7 +98,8 @@ class GroupFacts:
 
     `followed`: the scope's entry that it once matched is still in the file (rule 12). `moved`: it
     has left a group that it was linked to for another, which may not be there yet; `left`: that
-    group, while it stands. `awaited`: of an own group, that whoever left it has not arrived.
+    group, while it stands. `awaited`: whoever left it has not arrived, or another one waits for
+    it: what it gives is kept.
     """
 
     group: Group

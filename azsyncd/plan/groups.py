@@ -60,8 +60,6 @@ def is_own(id_: ObjectId) -> bool:
 def plan_own(facts: GroupFacts, desk: Desk) -> GroupPlan:
     """Decide for a group of `groups.default`, or one that stands for nothing any more."""
     listed = {OWN + fold(name) for name in desk.policy.groups.default}
-    if facts.group.id not in listed and facts.awaited:
-        return GroupPlan()  # who is in it keeps what it gives until the new one stands
     if facts.group.id not in listed:
         return _gone(facts, "it stands for no group of the scope any more", desk)
     try:
@@ -254,7 +252,8 @@ def _read_only(group: TargetGroup) -> tuple[Withheld, str, str]:
 def _came_by_renaming(facts: GroupFacts, desk: Desk) -> bool:
     """Rule 12: it matches by a name pattern that its former name did not match. One that was linked
     is followed, whatever it was called."""
-    if facts.former_name is None or facts.moved:
+    linked = facts.link is not None and facts.link.state is not LinkState.PENDING
+    if facts.former_name is None or facts.moved or linked:
         return False
     before = {**facts.group.properties, "displayName": facts.former_name}
     return desk.group_rule.verdict(replace(facts.group, properties=before)).verdict is Verdict.OUT
@@ -302,7 +301,7 @@ def would_take(facts: GroupFacts, desk: Desk) -> bool:
 
 def _gone(facts: GroupFacts, why: str, desk: Desk) -> GroupPlan:
     standing, gone = facts.standing, desk.policy.groups.gone
-    if facts.link is None or standing is None or gone == "keep":
+    if facts.link is None or standing is None or gone == "keep" or facts.awaited:
         return GroupPlan()
     present = facts.group.presence is Presence.PRESENT
     if present and not desk.proof:

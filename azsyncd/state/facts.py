@@ -111,6 +111,16 @@ def named(db: sqlite3.Connection, who: str, kind: str) -> list[int]:
     return [row[0] for row in rows]
 
 
+_OWNERS = {
+    "username": (
+        "SELECT l.n FROM account ac JOIN link l ON l.a = ac.a WHERE ac.t = ? AND ac.name = ?"
+    ),
+    "group": (
+        "SELECT l.n FROM target_group tg JOIN link l ON l.g = tg.g WHERE tg.t = ? AND tg.name = ?"
+    ),
+}
+
+
 def sharers(db: sqlite3.Connection, t: int, keys: Iterable[tuple[str, str]]) -> set[int]:
     """Whoever claims one of these (field, key), or has an account or group under it."""
     found: set[int] = set()
@@ -119,12 +129,8 @@ def sharers(db: sqlite3.Connection, t: int, keys: Iterable[tuple[str, str]]) -> 
             "SELECT n FROM claim WHERE t = ? AND field = ? AND key = ?", (t, field, key)
         )
         found |= {row[0] for row in rows}
-        if field == "username":
-            owners = (
-                "SELECT l.n FROM account ac JOIN link l ON l.a = ac.a"
-                " WHERE ac.t = ? AND ac.name = ?"
-            )
-            found |= {row[0] for row in db.execute(owners, (t, key))}
+        if field in _OWNERS:
+            found |= {row[0] for row in db.execute(_OWNERS[field], (t, key))}
     return found
 
 
@@ -431,18 +437,17 @@ def group_facts(
         standing = codec.group_of(found["body"]) if found else None
     link = links.group_link(row, group.id, standing) if row is not None else None
     former = db.execute("SELECT former_name FROM object WHERE n = ?", (n,)).fetchone()
-    facts = GroupFacts(group=group, link=link, standing=standing, former_name=former["former_name"])
+    facts = GroupFacts(
+        group=group,
+        link=link,
+        standing=standing,
+        former_name=former["former_name"],
+        awaited=standing is not None and bool(_wanting(db, t, n, fold(standing.name))),
+    )
     settled = link is not None and link.state is not LinkState.PENDING
     if wanted is None or (settled and standing and fold(standing.name) == fold(wanted)):
         return facts
     key = fold(wanted)
-    rivals = db.execute(
-        "SELECT o.id FROM claim c JOIN object o ON o.n = c.n"
-        " WHERE c.t = :t AND c.field = 'group' AND c.key = :key AND c.n != :n"
-        " AND NOT EXISTS (SELECT 1 FROM link l JOIN target_group tg ON tg.g = l.g"
-        "  WHERE l.t = :t AND l.n = c.n AND tg.name = :key) ORDER BY o.id",
-        {"t": t, "key": key, "n": n},
-    ).fetchall()
     holder = db.execute(
         "SELECT tg.body, o.id, o.n, o.presence FROM target_group tg"
         " LEFT JOIN link l ON l.g = tg.g LEFT JOIN object o ON o.n = l.n"
@@ -457,7 +462,19 @@ def group_facts(
             holder["id"],
             group_base(db, holder["n"]) if gone else None,
         )
-    return replace(facts, rivals=tuple(row["id"] for row in rivals), under_name=under)
+    return replace(facts, rivals=_wanting(db, t, n, key), under_name=under)
+
+
+def _wanting(db: sqlite3.Connection, t: int, n: int, key: str) -> tuple[ObjectId, ...]:
+    """Which other groups want to be called so (folded), and are not."""
+    rows = db.execute(
+        "SELECT o.id FROM claim c JOIN object o ON o.n = c.n"
+        " WHERE c.t = :t AND c.field = 'group' AND c.key = :key AND c.n != :n"
+        " AND NOT EXISTS (SELECT 1 FROM link l JOIN target_group tg ON tg.g = l.g"
+        "  WHERE l.t = :t AND l.n = c.n AND tg.name = :key) ORDER BY o.id",
+        {"t": t, "key": key, "n": n},
+    )
+    return tuple(row["id"] for row in rows)
 
 
 # Scope ------------------------------------------------------------------------------------------

@@ -97,8 +97,10 @@ class _Fold:
         ):
             for seen in codec.page_items(row["page"]):
                 self._listed(seen)
-        if self.manages and self.pass_ == CRAWL:
-            mirror.ask_for_managers(self.db)
+        if self.pass_ == CRAWL and self.manages:
+            mirror.owe_unread_managers(self.db)
+        elif self.pass_ == CRAWL:
+            mirror.forget_managers(self.db)
 
     def touch(self, n: int) -> None:
         self.changed += 1
@@ -130,35 +132,44 @@ class _Fold:
         """What a delta feed says of her manager, or does not."""
         if self.pass_ == CRAWL:
             return  # the listing says it, of everybody
-        if MANAGER in seen.properties:
+        if seen.properties.get(MANAGER) is not None:
             self._set_manager(row, self._manager_number(seen))
-        else:
-            self._ask_for_manager(int(row["n"]))
+        else:  # also where it says nobody: it may be late, and absence waits (rule 2)
+            mirror.owe_manager(self.db, int(row["n"]))
 
     def _listed(self, seen: Seen) -> None:
-        """What a crawl's listing says of her manager. What a round has said since is newer, and
+        """What a crawl's listing says of her manager. What a round has told since is newer, and
         that she has none any more is asked for once more: absence waits (rule 2)."""
-        sql = "SELECT n, kind, manager FROM object WHERE id = ?"
+        sql = "SELECT n, kind, manager, manager_due FROM object WHERE id = ?"
         row = self.db.execute(sql, (seen.id,)).fetchone()
         if row is None or row["kind"] != "user":
             return  # new since the feed was read: the next round brings her
         manager = self._manager_number(seen)
-        if not row["manager"] or (manager and seen.id not in self._newer):
+        newer = seen.id in self._newer
+        if manager == row["manager"]:
+            if row["manager_due"] and not newer:
+                mirror.set_manager(self.db, row["n"], manager)
+        elif row["manager"] is None or (manager and not newer):
             self._set_manager(row, manager)
-        elif manager != row["manager"]:
-            self._ask_for_manager(int(row["n"]))
+            if newer and row["manager_due"]:
+                mirror.owe_manager(self.db, row["n"])
+        else:
+            mirror.owe_manager(self.db, row["n"])
 
     def _set_manager(self, row: sqlite3.Row, manager: int) -> None:
         if mirror.set_manager(self.db, row["n"], manager):
             self.touch(int(row["n"]))
 
     def _manager_number(self, seen: Seen) -> int:
-        """The database's own number of her manager; 0 if she has none."""
-        manager = seen.properties[MANAGER]
-        return 0 if manager is None else self._number(str(manager))
-
-    def _ask_for_manager(self, n: int) -> None:
-        self.db.execute("UPDATE object SET manager_due = 1 WHERE n = ?", (n,))
+        """The database's own number of her manager; 0 if she has none. One who is new here may come
+        with the next round: she is no ghost before the next crawl."""
+        if (manager := seen.properties[MANAGER]) is None:
+            return 0
+        known = str(manager) in self._numbers or number_of(self.db, str(manager)) is not None
+        n = self._number(str(manager))
+        if not known:
+            self.db.execute("UPDATE object SET crawl = ? WHERE n = ?", (self.crawl, n))
+        return n
 
     def _insert(self, id_: str, kind: str) -> int:
         cursor = self.db.execute(
@@ -188,8 +199,8 @@ class _Fold:
             self.touch(n)
             if back and kind == "group":
                 self.affect(n)
-            elif back:  # her reports may have been given to nobody meanwhile
-                mirror.ask_for_reports(self.db, n)
+            elif back and self.manages:  # her reports may have been given to nobody meanwhile
+                mirror.owe_reports(self.db, n)
         if row["crawl"] != self.crawl:
             self.db.execute("UPDATE object SET crawl = ? WHERE n = ?", (self.crawl, n))
 
@@ -398,6 +409,7 @@ def fold_crawl(db: sqlite3.Connection, selected: Selected, now: float) -> Closed
     set_meta(db, "crawl", fold_.crawl)
     absent = 0
     if not doubt:
+        fold_.changed += mirror.end_ghosts(db, fold_.crawl, fold_.revision)
         fold_.changed += sweep(db, fold_.crawl, fold_.revision, now)
         accept_crawl(db, fold_.crawl, counts, now)
     else:

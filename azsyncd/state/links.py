@@ -103,9 +103,19 @@ def drop(db: sqlite3.Connection, t: int, n: int) -> None:
 
 
 def move(db: sqlite3.Connection, t: int, n: int, m: int) -> None:
-    """The link of one object is another's now; whose each membership is stays as it is."""
+    """The link of one object is another's now; whose each membership is stays as it is. What was
+    taken out of the product's group in the guard's window goes with it, and what people were asked
+    about it, or about what the other one had, was asked about another group (rule 38)."""
     db.execute("DELETE FROM link WHERE t = ? AND n = ?", (t, m))
     db.execute("UPDATE link SET n = ? WHERE t = ? AND n = ?", (m, t, n))
+    db.execute("DELETE FROM spent WHERE t = ? AND class = 'shrink_group' AND gn = ?", (t, m))
+    db.execute(
+        "UPDATE spent SET gn = ? WHERE t = ? AND class = 'shrink_group' AND gn = ?", (m, t, n)
+    )
+    db.execute(
+        "DELETE FROM hold_item WHERE gn IN (?, ?) AND hold IN (SELECT id FROM hold WHERE t = ?)",
+        (n, m, t),
+    )
 
 
 def settle_account(
@@ -147,7 +157,14 @@ def settle_account(
 
 
 def settle_group(
-    db: sqlite3.Connection, t: int, n: int, g: int, origin: Origin, *, anew: bool = False
+    db: sqlite3.Connection,
+    t: int,
+    n: int,
+    g: int,
+    origin: Origin,
+    now: float,
+    *,
+    anew: bool = False,
 ) -> None:
     """The object has this group now, and nobody else, with all in it that is ours: whoever is in it
     is looked at again if another one had it, or if that was read only now (`anew`)."""
@@ -160,10 +177,10 @@ def settle_group(
     for name in scopes.forget_moves(db, t, n):  # what it left is not needed any more
         row = db.execute("SELECT n FROM object WHERE id = ?", (OWN + name,)).fetchone()
         if row is not None:
-            waiting.look_again(db, t, row["n"], 0.0)
+            waiting.look_again(db, t, row["n"], now)
     if last or anew:
         for each in {n, *(row["n"] for row in last), *holders(db, t, n)}:
-            waiting.look_again(db, t, each, 0.0)
+            waiting.look_again(db, t, each, now)
     waiting.wake_members(db, t, n)
 
 

@@ -147,36 +147,64 @@ def set_manager(db: sqlite3.Connection, n: int, manager: int) -> bool:
     return bool(row["manager"] != manager)
 
 
-def managers_due(db: sqlite3.Connection) -> list[tuple[int, ObjectId]]:
-    """Whose managers are to be asked for: first those of whom nothing is known, not too many."""
-    rows = db.execute(
-        "SELECT n, id FROM object WHERE manager_due AND presence = 'present'"
-        " ORDER BY manager IS NOT NULL, n LIMIT ?",
-        (_MOST_ASKED,),
-    )
-    return [(row["n"], row["id"]) for row in rows]
+def owe_manager(db: sqlite3.Connection, n: int) -> None:
+    """A user's manager is to be asked for."""
+    db.execute("UPDATE object SET manager_due = 1 WHERE n = ?", (n,))
 
 
-def ask_for_managers(db: sqlite3.Connection) -> None:
-    """Of whoever is there and was in no listing."""
+def owe_unread_managers(db: sqlite3.Connection) -> None:
+    """Those of whoever is there and was in no listing are to be asked for."""
     db.execute(
         "UPDATE object SET manager_due = 1 WHERE kind = 'user' AND presence = 'present'"
         " AND properties IS NOT NULL AND manager IS NULL"
     )
 
 
-def ask_for_reports(db: sqlite3.Connection, n: int) -> None:
-    """Of whoever has this manager. (`manager > 0` is what the index is for.)"""
+def owe_reports(db: sqlite3.Connection, n: int) -> None:
+    """Those of whoever has this manager are. (`manager > 0` is what the index is for.)"""
     db.execute("UPDATE object SET manager_due = 1 WHERE manager = ? AND manager > 0", (n,))
+
+
+def forget_managers(db: sqlite3.Connection) -> None:
+    """Nobody looks at managers any more: what is known of them would grow old."""
+    db.execute(
+        "UPDATE object SET manager = NULL, manager_due = 0 WHERE manager IS NOT NULL OR manager_due"
+    )
+
+
+def end_ghosts(db: sqlite3.Connection, crawl: int, at_revision: int) -> int:
+    """Managers of whom no complete crawl has shown more than the id are nobody's: else their
+    reports would be undecided for ever. Members of a group may still come. Returns how many."""
+    cursor = db.execute(
+        "UPDATE object SET presence = 'purged', touched = ? WHERE properties IS NULL"
+        " AND kind = 'user' AND presence = 'present' AND crawl < ?"
+        " AND n IN (SELECT manager FROM object WHERE manager > 0)"
+        " AND NOT EXISTS (SELECT 1 FROM member WHERE child = n)",
+        (at_revision, crawl),
+    )
+    return cursor.rowcount
+
+
+def managers_due(db: sqlite3.Connection, before: int | None = None) -> list[tuple[int, ObjectId]]:
+    """Whose managers are to be asked for, the newest first, not too many at once. `before`: those
+    after this one alone."""
+    rows = db.execute(
+        "SELECT n, id FROM object WHERE manager_due AND presence = 'present'"
+        " AND n < coalesce(?, 1 << 62) ORDER BY n DESC LIMIT ?",
+        (before, _MOST_ASKED),
+    )
+    return [(row["n"], row["id"]) for row in rows]
 
 
 def answer_managers(
     db: sqlite3.Connection, asked: Iterable[tuple[int, ObjectId]], answers: ManagersOf
 ) -> None:
-    """These are their managers, as Entra says when asked."""
+    """These are their managers, as Entra says when asked. Whoever is left out stays due."""
     at_revision = revision(db) + 1
     changed = []
     for n, id_ in asked:
+        if id_ not in answers:
+            continue
         manager = answers[id_]
         if manager is not None:  # a round may not have brought her yet
             db.execute("INSERT OR IGNORE INTO object (id, kind) VALUES (?, 'user')", (manager,))

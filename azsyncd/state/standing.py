@@ -136,6 +136,12 @@ def owner_of_account(db: sqlite3.Connection, a: int, other_than: int) -> bool:
 
 
 def owner_of_group(db: sqlite3.Connection, g: int, other_than: int) -> bool:
+    """Whether a group is linked to another object."""
+    sql = "SELECT 1 FROM link WHERE g = ? AND n != ?"
+    return db.execute(sql, (g, other_than)).fetchone() is not None
+
+
+def group_is_in_use(db: sqlite3.Connection, g: int, other_than: int) -> bool:
     """Whether a group is linked to another object that has a use for it: not to a deleted one, nor
     to one that another group has left and that is no default group."""
     sql = (

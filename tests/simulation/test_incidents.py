@@ -289,7 +289,7 @@ def test_i6_incident_groups_that_somebody_else_made_are_deleted(
                 "SELECT g FROM target_group WHERE t = ? AND name = 'control-tower'", (t,)
             ).fetchone()
             assert n is not None
-            links.settle_group(db, t, n, g["g"], Origin.ADOPTED)
+            links.settle_group(db, t, n, g["g"], Origin.ADOPTED, 0.0)
 
         write(world, link)
     full_sync(world)

@@ -20,6 +20,7 @@ from azsyncd.plan.policy import (
     Budget,
     GroupRules,
     GuardRules,
+    Mode,
     Policy,
     Protect,
     Scope,
@@ -651,3 +652,133 @@ async def test_rule_21_who_stands_in_a_group_that_is_adopted_later_is_read_then(
     calls = list(product.calls)
     await office.turn("p", full=True)
     assert product.calls == calls
+
+
+# Names that go round, and what else is about ------------------------------------------------------
+
+
+def _free(gone: Any = "keep", **more: Any) -> Policy:
+    free = GuardRules(remove_member="unlimited", shrink_group="unlimited", delete_group="unlimited")
+    return _moving(gone).model_copy(update={"guard": free, **more})
+
+
+async def test_rule_35_what_was_taken_out_of_a_group_goes_with_it_in_a_swap(
+    office: Office,
+) -> None:
+    """Else the size of a large group would let a small one be emptied."""
+    half = GuardRules(remove_member="unlimited", shrink_group=Budget(count=2, percent=50))
+    product = await office.open("p", _free(guard=half))
+    people = [user(n, f"p{n}") for n in range(1, 45)]
+    large, small = range(1, 41), range(41, 45)
+    await office.crawl(*people, group(1, "atl-a", *map(member, large)),
+                       group(2, "atl-b", *map(member, small)))  # fmt: skip
+    await office.turn("p")
+    await office.crawl(group(1, "atl-a", member(1, removed=True)), whole=False)
+    await turns(office)
+    await _named(office, "atl-b", "atl-a")
+    assert {f"p{n}@x.example" for n in small} <= product.members_of("atl-b")
+    found = {hold.detail for hold in await office.store.read(holds.unsettled)}
+    assert len(found) == 2
+
+
+async def test_rule_38_what_people_were_asked_about_a_group_ends_with_a_swap(
+    office: Office,
+) -> None:
+    none = GuardRules(remove_member=Budget(count=0), shrink_group="unlimited")
+    product = await office.open("p", _free(guard=none))
+    await office.crawl(user(1, "ann"), group(1, "atl-a", member(1)), group(2, "atl-b", member(1)))
+    await office.turn("p")
+    await office.crawl(group(2, "atl-b", member(1, removed=True)), whole=False)
+    await turns(office)
+    (first,) = await office.store.read(holds.unsettled)
+    await _named(office, "atl-b", "atl-a")
+    assert first.id not in {hold.id for hold in await office.store.read(holds.unsettled)}
+    (then,) = await office.store.read(holds.unsettled)
+    await office.operations.approve(hold=then.id, by="jo")
+    await turns(office)
+    assert _inside(product) == {"atl-b": "ann"}
+
+
+@pytest.mark.parametrize("rules", ["empty", "delete"])
+@pytest.mark.parametrize("how", ["deleted", "left"])
+async def test_rule_12_what_a_person_is_asked_about_stands_until_she_answers(
+    office: Office, how: str, rules: Any
+) -> None:
+    """`gone` takes nothing away that an approval would give, while somebody waits for that."""
+    product = await office.open("p", _free(rules))
+    await office.crawl(user(1, "ann"), user(2, "ben"), group(1, "atl-a", member(1)),
+                       group(2, "other", member(2)))  # fmt: skip
+    await office.turn("p")
+    last = group(1, "atl-z") if how == "left" else gone(1)
+    await office.crawl(last, group(2, "atl-a"), whole=False)
+    await turns(office)
+    assert product.members_of("atl-a") == {"ann@x.example"}
+    assert len(await office.store.read(holds.unsettled)) == 1
+    await office.crawl(group(2, "other"), whole=False)
+    await turns(office)
+    assert "atl-a" not in product.held_groups or not product.members_of("atl-a")
+    assert await office.store.read(holds.unsettled) == []
+
+
+async def test_rule_12_a_linked_group_that_was_deleted_by_hand_comes_back_without_a_person(
+    office: Office,
+) -> None:
+    """She was asked when it came."""
+    product = await office.open("p", _free())
+    await office.crawl(user(2, "ben"), group(2, "other", member(2)))
+    await office.turn("p")
+    await office.crawl(group(2, "atl-a"), whole=False)
+    await turns(office)
+    for hold in await office.store.read(holds.unsettled):
+        await office.operations.approve(hold=hold.id, by="jo")
+    await turns(office)
+    office.clock.advance(2 * 86400.0)
+    del product.held_groups["atl-a"]
+    await office.turn("p", full=True)
+    await turns(office)
+    assert product.members_of("atl-a") == {"ben@x.example"}
+
+
+async def test_a_swap_is_shown_in_a_mode_that_writes_nothing(office: Office) -> None:
+    await _three_teams(office, _free())
+    await office.open("p", _free(mode=Mode.REPORT))
+    await office.crawl(group(1, "atl-b"), group(2, "atl-a"), whole=False)
+    await office.turn("p")
+    waits = await office.store.read(lambda db: waiting.listed(db, 1))
+    told = {(row["id"], row["reason"]) for row in waits if "gets the product" in row["detail"]}
+    assert told == {("g1", "mode"), ("g2", "mode")}
+
+
+@pytest.mark.parametrize("size", [40, 120])
+async def test_a_ring_has_an_end(office: Office, size: int) -> None:
+    """One that is too long for one moment waits as a conflict: nothing breaks."""
+    product = await office.open("p", _free())
+    teams = [group(n, f"atl-{n}", member(1 + n % 2)) for n in range(size)]
+    await office.crawl(user(1, "ann"), user(2, "ben"), *teams)
+    await office.turn("p")
+    names = [f"atl-{(n + 1) % size}" for n in range(size)]
+    await office.crawl(*(group(n, name) for n, name in enumerate(names)), whole=False)
+    await turns(office)
+    waits = await office.store.read(lambda db: waiting.listed(db, 1))
+    assert {row["reason"] for row in waits} == (set() if size == 40 else {"conflict"})
+    has = {"ann@x.example"} if size == 40 else {"ben@x.example"}
+    assert product.members_of("atl-1") == has
+
+
+async def test_no_answer_about_who_stands_in_a_group_is_not_nobody(office: Office) -> None:
+    """Some products find a group only a moment after it was written to."""
+    product = await office.open("p", _free())
+    await office.crawl(user(1, "ann"), user(2, "ben"), group(1, "other", member(1)))
+    await office.turn("p")
+    product.put_group("atl-a").members.update(product.held)
+    await office.turn("p", full=True)
+
+    async def nothing(groups: Any) -> AsyncIterator[Any]:
+        for _ in ():
+            yield _
+
+    product.members = nothing  # type: ignore[method-assign]
+    await office.crawl(group(2, "atl-a", member(1)), whole=False)
+    await turns(office)
+    read = "SELECT members_read FROM target_group WHERE name = 'atl-a'"
+    assert await office.store.read(lambda db: db.execute(read).fetchone()[0]) == 0

@@ -238,6 +238,7 @@ async def test_a_page_that_shows_nobodys_manager_proves_nothing(
     fake.says(200, {"value": [{"id": "A"}, {"id": "B0"}]})
     fake.says(200, BOSS)
     fake.says(404, NOBODY)
+    fake.says(200, {"id": "B0"})
     page = await managed.page("managers", managed.first_url("managers"))
     assert [(seen.id, seen.properties["manager"]) for seen in page.items] == [
         ("a", "b0"),
@@ -248,6 +249,37 @@ async def test_a_page_that_shows_nobodys_manager_proves_nothing(
         *listed,
         "/v1.0/users/a/manager?$select=id",
         "/v1.0/users/b0/manager?$select=id",
+        "/v1.0/users/b0?$select=id",
+    ]
+
+
+async def test_once_managers_are_shown_a_page_without_any_is_believed(
+    managed: Delta, fake: Any
+) -> None:
+    """A page of guests, for instance."""
+    for value in ([{"id": "A", "manager": BOSS}], [{"id": "C"}]):
+        fake.says(200, {"value": value})
+    for _ in range(2):
+        page = await managed.page("managers", managed.first_url("managers"))
+    assert [(seen.id, seen.properties["manager"]) for seen in page.items] == [("c", None)]
+    assert len(fake.requests) == 2
+
+
+async def test_an_attribute_does_not_keep_a_crawl_from_its_end(managed: Delta, fake: Any) -> None:
+    """Whoever is not answered for is left out of the page: she is due."""
+    fake.says(200, {"value": [{"id": "A"}]})
+    fake.says(403, {"error": {"code": "Authorization_RequestDenied", "message": "no"}})
+    page = await managed.page("managers", managed.first_url("managers"))
+    assert page.items == () and page.delta_link is not None
+
+
+async def test_whoever_is_not_there_herself_has_no_known_manager(managed: Delta, fake: Any) -> None:
+    """Her 404 is the same: a replica may be late (graph.md §2.4)."""
+    fake.says(404, NOBODY)
+    assert await managed.managers_of([USER]) == {}
+    assert asked(fake) == [
+        f"/v1.0/users/{USER}/manager?$select=id",
+        f"/v1.0/users/{USER}?$select=id",
     ]
 
 
@@ -274,14 +306,16 @@ async def test_other_mistakes_are_not_laid_to_the_manager(managed: Delta, fake: 
 
 
 async def test_no_answer_about_a_manager_is_not_nobody(managed: Delta, fake: Any) -> None:
-    """An outage in the middle: nothing is concluded."""
-    ids = [ObjectId(f"u{number}") for number in range(20)]
-    for _ in range(15):
+    """One who is refused is left out; where several in a row are, nothing is asked any more."""
+    ids = [ObjectId(f"u{number}") for number in range(30)]
+    for _ in range(12):
         fake.says(200, BOSS)
     fake.says(403, {"error": {"code": "Authorization_RequestDenied", "message": "no"}})
     with pytest.raises(CredentialRefused):
         await managed.managers_of(ids)
-    assert len(fake.requests) == 16
+    assert len(fake.requests) == 24
+    fake.says(200, BOSS)
+    assert len(await managed.managers_of(ids[:8])) == 7
 
 
 def test_managers_are_selected_in_their_own_way(managed: Delta) -> None:

@@ -64,6 +64,7 @@ CONTACT = {"@odata.type": "#microsoft.graph.orgContact", "id": "C0"}
         ({"manager@delta": [{"id": "B1"}]}, {"manager": "b1"}),
         ({"manager@delta": [GONE]}, {"manager": None}),
         ({"manager@delta": [GONE, {"id": "B1"}]}, {"manager": "b1"}),
+        ({"manager@delta": [{"id": "B1"}, GONE]}, {"manager": "b1"}),
         ({"manager@delta": [CONTACT]}, {"manager": None}),
         ({"manager": None}, {}),
     ],

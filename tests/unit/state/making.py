@@ -182,7 +182,7 @@ def give(
 def give_group(db: sqlite3.Connection, t: int, id_: str, members: Iterable[int] = ()) -> int:
     """Link a group to one of its own, with these accounts put in by us."""
     g = targets.put_group(db, t, TargetGroup(name=id_, key=id_))
-    links.settle_group(db, t, n(db, id_), g, Origin.CREATED)
+    links.settle_group(db, t, n(db, id_), g, Origin.CREATED, NOW)
     for a in members:
         links.edge_added(db, g, a)
     return g

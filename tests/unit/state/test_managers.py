@@ -86,16 +86,23 @@ def test_rule_05_without_the_listing_managers_are_unread() -> None:
     assert due(db) == []
     managed_crawl(db, *PEOPLE, managers={"u1": "boss"})
     assert manager(db, "u2") == "unread"
-    assert due(db) == ["u2", "boss", "ceo"]
+    assert due(db) == ["ceo", "boss", "u2"]  # the newest first
 
 
 def test_what_a_feed_says_acts_at_once(db: sqlite3.Connection) -> None:
     before = mirror.revision(db)
     later(db, user("u1", manager="ceo"))
     assert manager(db, "u1") == "ceo" and due(db) == []
-    later(db, user("u1", manager=None))
-    assert manager(db, "u1") is None and due(db) == []
     assert touched(db, before) == {"u1"}
+
+
+def test_rule_02_nobody_in_a_feed_is_asked_for(db: sqlite3.Connection) -> None:
+    """It may be late: the one who goes is not the one whom an answer has named since."""
+    answer(db, "u1", "ceo")
+    later(db, user("u1", manager=None))
+    assert manager(db, "u1") == "ceo" and due(db) == ["u1"]
+    answer(db, "u1", None)
+    assert manager(db, "u1") is None and due(db) == []
 
 
 def test_whoever_a_feed_tells_of_without_her_manager_is_asked_for(db: sqlite3.Connection) -> None:
@@ -117,7 +124,7 @@ def test_rule_02_nobody_in_a_listing_is_asked_for_once_more(db: sqlite3.Connecti
     """A listing that shows less than it should takes nobody's manager away."""
     managed_crawl(db, *PEOPLE, managers=dict.fromkeys(LED))
     assert {who: manager(db, who) for who in LED} == LED
-    assert due(db) == ["u1", "boss"]
+    assert due(db) == ["boss", "u1"]
     answer(db, "u1", None)
     assert manager(db, "u1") is None
 
@@ -131,6 +138,37 @@ def test_rule_03_what_a_round_said_meanwhile_is_newer(db: sqlite3.Connection) ->
     folding.fold_crawl(db, MANAGED, NOW)
     assert (manager(db, "u1"), manager(db, "u2")) == ("ceo", "boss")
     assert due(db) == ["u1"]
+
+
+def test_rule_03_what_was_asked_meanwhile_is_newer_too(db: sqlite3.Connection) -> None:
+    """And whoever is due is due still."""
+    begin_managed(db)
+    stage(db, CRAWL, *PEOPLE)
+    listed(db, {**LED, "u9": "boss"})
+    later(db, user("u1", displayName="New"), user("u2", displayName="New"), user("u9"))
+    answer(db, "u1", None)
+    folding.fold_crawl(db, MANAGED, NOW)
+    assert manager(db, "u1") is None
+    assert (manager(db, "u2"), manager(db, "u9")) == (None, "boss")
+    assert set(due(db)) == {"u1", "u2", "u9"}
+
+
+def test_a_manager_of_whom_nothing_is_ever_shown_is_nobody(db: sqlite3.Connection) -> None:
+    """Else her reports would be undecided for ever."""
+    managed_crawl(db, *PEOPLE, managers={**LED, "u1": "ghost"})
+    assert manager(db, "u1") == "ghost"  # she may come with the next round
+    before = mirror.revision(db)
+    managed_crawl(db, *PEOPLE, managers={**LED, "u1": "ghost"})
+    assert manager(db, "u1") is None and touched(db, before) >= {"u1"}
+    later(db, user("ghost"))
+    assert manager(db, "u1") == "ghost"
+
+
+def test_managers_that_nobody_looks_at_are_forgotten(db: sqlite3.Connection) -> None:
+    """They would be months old when somebody looks again."""
+    crawl(db, *PEOPLE)
+    managed_crawl(db, *PEOPLE, managers={"u2": "boss"})
+    assert manager(db, "u1") == "unread" and "u1" in due(db)
 
 
 def test_reports_are_planned_again_when_their_manager_changes(db: sqlite3.Connection) -> None:
@@ -150,7 +188,7 @@ def test_a_manager_who_is_gone_is_nobody_until_she_is_back(db: sqlite3.Connectio
     before = mirror.revision(db)
     later(db, user("boss", manager="ceo"))
     assert manager(db, "u1") == "boss" and touched(db, before) == {"boss", "u1"}
-    assert due(db) == ["u1"]
+    assert due(db) == ["u1"]  # whether that is still so
     later(db, gone("boss", "deleted"))
     answer(db, "u1", None)
     later(db, user("boss"))
