@@ -61,6 +61,9 @@ HIDDEN_SECONDS = 3600.0
 CRAWL_OWED = "crawl_owed"
 """Remembered until it was read: a slot of the schedule, or another file, owes a crawl."""
 
+SILENT_SECONDS = (15.0, 300.0, 900.0, 3600.0)
+"""How long nobody asks again for the manager of a user whom Graph gave no answer about."""
+
 BACK_OFF = (5.0, 15.0, 30.0, 60.0, 120.0, 300.0)
 REFUSED_BACK_OFF = (60.0, 300.0, 900.0)
 
@@ -138,6 +141,7 @@ class Pull:
         self._closed_crawls = 0
         self._dead_rounds = 0
         self._was_round = False
+        self._silent: dict[ObjectId, tuple[int, float]] = {}  # how often in vain, and until when
         self._once = False  # a command looks: nobody waits for the next round
         self._polled_at = float("-inf")
         self._crawl_seen: dict[str, set[str]] = defaultdict(set)
@@ -429,6 +433,10 @@ class Pull:
         except SourceError as error:
             failures = self.state.page_failures.get(key, 0) + 1
             self.state.page_failures[key] = failures
+            if cursor.feed == MANAGERS and failures >= DEAD_AFTER:
+                self.state.page_failures[key] = 0
+                log.warning("managers.unread", error=error.message, hint=error.hint)
+                return Page((), delta_link=source.first_url(MANAGERS))
             if not first and failures >= DEAD_AFTER:
                 self.state.page_failures[key] = 0
                 raise PageExpired(
@@ -548,15 +556,30 @@ class Pull:
         last: int | None = None
         while due := await self._store.read(partial(mirror.managers_due, before=last)):
             last = due[-1][0]
+            now = self._clock.monotonic()
+            asked = [each for each in due if self._silent.get(each[1], (0, now))[1] <= now]
+            if not asked:
+                continue
             try:
-                answers = await self._source.managers_of([id_ for _, id_ in due])
+                answers = await self._source.managers_of([id_ for _, id_ in asked])
             except SourceError as error:
                 log.warning("managers.unread", error=error.message, hint=error.hint)
                 return
-            await self._store.write(partial(mirror.answer_managers, asked=due, answers=answers))
+            self._note_silence([id_ for _, id_ in asked], answers)
+            await self._store.write(partial(mirror.answer_managers, asked=asked, answers=answers))
             await self._tell(seen_at)
             if self._is_wanted and not self._once:
                 return
+
+    def _note_silence(self, asked: list[ObjectId], answers: mirror.ManagersOf) -> None:
+        """Whoever is not answered for is asked for less and less: each try may take half a minute,
+        in which no round is read."""
+        now = self._clock.monotonic()
+        for id_ in asked:
+            times, _ = self._silent.pop(id_, (0, now))
+            if id_ not in answers:
+                pause = SILENT_SECONDS[min(times, len(SILENT_SECONDS) - 1)]
+                self._silent[id_] = (times + 1, now + pause)
 
     @property
     def _is_wanted(self) -> bool:

@@ -16,7 +16,7 @@ import structlog
 
 from azsyncd.entra import wire
 from azsyncd.entra.client import ForeignLink, Graph, GraphRefused
-from azsyncd.errors import DeltaExpired, PageExpired, SourceError
+from azsyncd.errors import CredentialRefused, DeltaExpired, PageExpired, SourceError
 from azsyncd.model.identities import (
     MANAGER,
     MANAGERS,
@@ -77,6 +77,11 @@ class Delta:
             body = await self._body(url, headers)
         except (GraphRefused, ForeignLink) as error:
             raise self._dead(feed, url, error) from error
+        except CredentialRefused as error:
+            if feed != MANAGERS:
+                raise
+            log.warning("managers.unread", error=error.message, hint=error.hint)
+            return Page((), delta_link=self.first_url(MANAGERS))
         if feed == MANAGERS:
             page = await self._managers(body)
         else:

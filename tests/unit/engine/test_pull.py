@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -336,13 +337,28 @@ async def test_questions_for_managers_and_rings_take_turns(store: Store) -> None
 
 
 async def test_whoever_is_not_answered_for_does_not_stand_in_the_way(store: Store) -> None:
-    """She stays due; nobody is asked for twice after one round."""
+    """She stays due, and is asked for less and less."""
     source, clock = Source(), FakeClock()
     source.items["users"] = tuple(
         Seen(ObjectId(f"u{number}"), {"displayName": f"U{number}"}) for number in range(250)
     )
     source.unanswered = {ObjectId("u249"), ObjectId("u3")}
     pull = pull_from(source, store, clock, MANAGED)
-    await pull.once(crawl=False)
-    await pull.once(crawl=False)
-    assert [len(asked) for asked in source.managers_asked] == [200, 50, 2]
+    for wait in (0.0, 1.0, 20.0, 20.0, 300.0):
+        clock.advance(wait)
+        await pull.once(crawl=False)
+    assert [len(asked) for asked in source.managers_asked] == [200, 50, 2, 2]
+
+
+async def test_an_attribute_does_not_keep_a_crawl_from_its_end(store: Store) -> None:
+    """The listing fails for ever: who leaves is seen all the same."""
+    source, clock = Source(), FakeClock()
+    source.stuck = {"managers/first"}
+    pull = pull_from(source, store, clock, MANAGED)
+    for _ in range(10):
+        with suppress(SourceUnavailable):
+            await pull.once(crawl=False)
+            break
+    assert pull.crawls == 1
+    assert source.asked.count("managers/first") == 5
+    assert source.managers_asked == [[JO]]

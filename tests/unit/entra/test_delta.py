@@ -273,6 +273,12 @@ async def test_an_attribute_does_not_keep_a_crawl_from_its_end(managed: Delta, f
     assert page.items == () and page.delta_link is not None
 
 
+async def test_a_listing_that_is_denied_ends(managed: Delta, fake: Any) -> None:
+    fake.says(403, {"error": {"code": "Authorization_RequestDenied", "message": "no"}})
+    page = await managed.page("managers", managed.first_url("managers"))
+    assert page.items == () and page.delta_link is not None
+
+
 async def test_whoever_is_not_there_herself_has_no_known_manager(managed: Delta, fake: Any) -> None:
     """Her 404 is the same: a replica may be late (graph.md §2.4)."""
     fake.says(404, NOBODY)
