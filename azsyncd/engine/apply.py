@@ -79,7 +79,7 @@ class Apply:
         self._capabilities = capabilities
         self._rules = policy.guard
         self._room = Room(target, store, capabilities, policy)
-        self._admins = Admins(t, store, capabilities)
+        self._admins = Admins(target, t, store, capabilities)
         self._lanes = asyncio.Semaphore(concurrency)
         nests = policy.groups.nested == "keep" and capabilities.nests_groups
         self._lifeline = Lifeline(t, entitled, nests=nests)

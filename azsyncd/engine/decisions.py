@@ -7,7 +7,13 @@ from typing import Any
 
 from azsyncd.clock import iso
 from azsyncd.engine import consent as consents
-from azsyncd.engine.figures import MOST_ROWS, hold_item_rows, hold_row, planned_row
+from azsyncd.engine.figures import (
+    MOST_ROWS,
+    absent_row,
+    hold_item_rows,
+    hold_row,
+    planned_row,
+)
 from azsyncd.engine.office import NotThere, Office
 from azsyncd.errors import AzsyncdError
 from azsyncd.model.changes import Withheld
@@ -37,6 +43,10 @@ class Decisions(Office):
             name = names.get(hold.t or 0)
             row = hold_row(hold, name)
             row["rows"] = hold_item_rows(db, hold.id, name or "")
+            if hold.kind == holds.SOURCE and hold.state == "open":
+                crawl = int(hold.payload["crawl"])
+                absent = folding.absent(db, crawl, MOST_ROWS)
+                row["rows"] += [absent_row(db, *each) for each in absent]
             if hold.kind == holds.FIRST_CONTACT and hold.state == "open" and hold.t and name:
                 # It is a whole plan, as it was made last, and has no items of its own.
                 planned = spill.rows(db, hold.t, MOST_ROWS)

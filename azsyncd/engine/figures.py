@@ -237,6 +237,23 @@ def hold_row(hold: holds.Hold, target: str | None) -> HoldRow:
     )
 
 
+def absent_row(db: Connection, kind: str, n: int, gn: int | None) -> ChangeRow:
+    """What Entra did not show, in a hold about a reading that is not believed."""
+    return ChangeRow(
+        target="",
+        change=f"absent_{kind}",
+        reason="",
+        object_id=questions.id_of(db, n),
+        name=questions.name_of(db, n),
+        group=None if gn is None else questions.name_of(db, gn),
+        before=None,
+        after=None,
+        withheld="source",
+        detail="",
+        hint="",
+    )
+
+
 def hold_item_rows(db: Connection, hold: int, target: str) -> list[ChangeRow]:
     """The changes that a hold keeps."""
     found = []

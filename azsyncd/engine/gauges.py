@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from azsyncd.engine.reconcile import Reconcile
-from azsyncd.state import questions
+from azsyncd.state import holds, questions
 
 if TYPE_CHECKING:
     from azsyncd.engine.running import Running
@@ -67,6 +67,8 @@ class Gauges:
             metrics.delta_link_age_seconds.labels(feed).set(age)
         for kept in running.keeper.kept() if running.keeper else ():
             metrics.subscription_expiry_timestamp_seconds.labels(kept.resource).set(kept.expires_at)
+        doubt = await running.store.read(lambda db: holds.standing(db, None, holds.SOURCE))
+        metrics.holds.labels("entra").set(doubt is not None)
         for name, reconcile in running.reconciles.items():
             await self._glance_at(name, reconcile)
 

@@ -17,7 +17,7 @@ from azsyncd.plan import guard
 from azsyncd.plan.groups import GroupPlan
 from azsyncd.plan.order import is_step, leaves, ordered_renames, takes
 from azsyncd.plan.policy import GuardClass, Mode, Policy
-from azsyncd.state import codec, drift, holds, mirror, scopes, spill, waiting
+from azsyncd.state import codec, drift, holds, mirror, questions, scopes, spill, waiting
 from azsyncd.state.holds import Item
 from azsyncd.state.store import Connection, Row
 
@@ -212,6 +212,7 @@ class Recording:
             for group, why in verdict.groups.items():
                 gn = self._number(db, group)
                 rows = self._wanted(db, draft, GuardClass.REMOVE_MEMBER, gn)
+                why = f"{questions.name_of(db, gn)}: {why}"
                 held += self._hold(db, draft, GuardClass.SHRINK_GROUP, rows, why)
         held += self._hold_followers(db, draft)
         holds.close_empty(db, draft.t)

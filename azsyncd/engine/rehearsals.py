@@ -62,7 +62,7 @@ class Rehearsals(Office):
             return
         rounds, crawls, failures = pull.rounds, pull.crawls, pull.state.failures
         need_crawl = crawl or pull.state.revision == 0
-        if crawl:
+        if need_crawl:
             pull.owe_crawl("operator")
         else:
             pull.ring("operator")

@@ -7,8 +7,9 @@ outcome; it raises what the product said. Before a create stands a commit: "we m
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from azsyncd.clock import Clock
 from azsyncd.engine.ledger import Ledger, Record
@@ -30,6 +31,9 @@ from azsyncd.state.standing import (
 )
 from azsyncd.state.store import Connection, Store
 from azsyncd.targets.base import Target
+
+MOST_STRANGERS = 50
+"""Of a group that is adopted; the next inventory knows the rest."""
 
 Send = Callable[[Planned, Standing], Awaitable[Record]]
 
@@ -289,9 +293,12 @@ class Writes:
 
         unread = await self._store.read(lambda db: targets.is_unread(db, t, seen.name))
         members = await self._members_of(found) if unread else None
+        strangers = await self._strangers(members or ())
 
         def record(db: Connection) -> None:
             g = targets.put_group(db, t, found)
+            for each in strangers:
+                targets.put_account(db, t, each)
             if members is not None:
                 targets.put_members_now(db, t, str(found.key), members)
             now = self._clock.now()
@@ -305,6 +312,16 @@ class Writes:
         found: list[str] | None = None
         async for _, portion in self._target.members([group]):
             found = [*(found or ()), *portion]
+        return found
+
+    async def _strangers(self, members: Sequence[str]) -> list[Account]:
+        """Those of them whom the last inventory did not know; a few, for it is a call for each."""
+        keys = await self._store.read(partial(targets.unknown_keys, t=self._t, keys=members))
+        found = []
+        for key in keys[:MOST_STRANGERS]:
+            account = await self._target.read_account(Account(username=key, key=key))
+            if account is not None and account.key == key:
+                found.append(account)
         return found
 
     async def _delete_group(self, planned: Planned, now: Standing) -> Record:

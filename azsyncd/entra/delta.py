@@ -168,14 +168,22 @@ class Delta:
         return Page(seen, next_link, None if next_link else self.first_url(MANAGERS))
 
     async def _manager_of(self, id_: ObjectId) -> dict[ObjectId, ObjectId | None]:
-        """By the user's id; empty if she is not there herself, whose answer is the same 404."""
+        """By the user's id; empty if she is not there herself. Her own 404 is the same as that of
+        a manager whom she has not, and replicas may be late: one answer has to show both."""
         try:
             answer = await self._graph.get(f"users/{id_}/manager?$select=id")
         except GraphRefused as error:
+            if error.status != 404:
+                raise
+        else:
+            return {id_: wire.manager_from_json(answer)}
+        try:
+            shown = await self._body(f"users/{id_}?$select=id{_EXPANDED}", None)
+        except GraphRefused as error:
             if error.status == 404:
-                return {id_: None} if await self.user_exists(id_) else {}
+                return {}
             raise
-        return {id_: wire.manager_from_json(answer)}
+        return {id_: wire.manager_from_json(shown.get(MANAGER))}
 
     async def _exists(self, url: str) -> bool:
         try:

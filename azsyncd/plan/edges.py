@@ -7,7 +7,7 @@ complete inventory. Everything else is foreign and stays, unless `foreign_member
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from azsyncd.model.changes import Change, Kind, Phase, Reason, Waiting, Withheld
 from azsyncd.model.identities import ObjectId, Presence
@@ -122,7 +122,36 @@ def _unwanted(facts: UserFacts, group: ObjectId, edge: Edge, desk: Desk, *, thro
     if not desk.proof or not facts.verified:
         detail = f"leaves {name} when Entra has been read completely"
         return Part(waiting=(_wait(facts, Withheld.INCOMPLETE_READ, detail, change=change),))
-    return Part(changes=(change,))
+    return _but_the_last(facts, Part(changes=(change,)), desk)
+
+
+LAST_ADMIN_SECONDS = 900.0
+"""How often it is looked whether there is another administrator, in case that nobody says so."""
+
+
+def last_admin(facts: UserFacts, change: Change, desk: Desk) -> Waiting:
+    """Until there is another: whoever makes one wakes it, and it is looked at now and then."""
+    name = facts.account.username if facts.account is not None else facts.user.name
+    detail = f"{name} is the last active administrator"
+    wait = _wait(facts, Withheld.PROTECTED, detail, "make somebody else one first", change)
+    return replace(wait, retry_at=desk.now + LAST_ADMIN_SECONDS)
+
+
+def _but_the_last(facts: UserFacts, part: Part, desk: Desk) -> Part:
+    """The same, without taking the last administrator out of the last such group (rule 24). Groups
+    below one are seen when it is written (engine/admins.py)."""
+    if facts.last_admin != 1:
+        return part
+    stays = [
+        change
+        for change in part.changes
+        if change.kind is Kind.REMOVE_MEMBER
+        and change.group_id is not None
+        and desk.capabilities.administers(desk.groups[change.group_id].name)
+    ]
+    changes = tuple(change for change in part.changes if change not in stays)
+    waits = (last_admin(facts, change, desk) for change in stays)
+    return Part(changes, (*part.waiting, *waits), part.judged)
 
 
 def follow_leaver(facts: UserFacts, desk: Desk) -> Part:
@@ -137,7 +166,7 @@ def follow_leaver(facts: UserFacts, desk: Desk) -> Part:
         return Part(judged=judged)
     gone = [group for group in _removable(facts, desk) if group not in wanted]
     changes = [_edge(facts, Kind.REMOVE_MEMBER, g, Reason.CHANGED, Phase.REMOVE) for g in gone]
-    return _writable(facts, Part(tuple(changes), (), judged), desk)
+    return _writable(facts, _but_the_last(facts, Part(tuple(changes), (), judged), desk), desk)
 
 
 def strip(facts: UserFacts, desk: Desk, reason: Reason) -> Part:
@@ -146,7 +175,7 @@ def strip(facts: UserFacts, desk: Desk, reason: Reason) -> Part:
         _edge(facts, Kind.REMOVE_MEMBER, group, reason, Phase.REMOVE)
         for group in _removable(facts, desk)
     ]
-    return _writable(facts, Part(tuple(changes)), desk)
+    return _writable(facts, _but_the_last(facts, Part(tuple(changes)), desk), desk)
 
 
 def _removable(facts: UserFacts, desk: Desk) -> list[ObjectId]:

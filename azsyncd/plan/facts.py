@@ -61,7 +61,8 @@ class UserFacts:
 
     `edges` are the memberships of her account in groups that are linked or would be adopted, by
     the group's object id. `blocked`: the product refuses to deactivate the account (rule 32).
-    `last_admin`: it is the only active account left in an administrators' group (rule 24).
+    `last_admin`: in how many administrators' groups it is, if no other active account is left in
+    any (rule 24); 0 if there is one.
     `licensed`: it is in a group that gives a licence, whoever put it there. `lost`: groups that
     somebody else took it out of, although the membership was ours.
     """
@@ -75,7 +76,7 @@ class UserFacts:
     edges: Mapping[ObjectId, Edge] = field(default_factory=dict)
     names: NameFacts = NameFacts()
     blocked: bool = False
-    last_admin: bool = False
+    last_admin: int = 0
     licensed: bool = False
     lost: frozenset[ObjectId] = frozenset()
 

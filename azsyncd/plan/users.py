@@ -34,9 +34,6 @@ from azsyncd.plan.matching import Match, Matched, is_marked, marked_ours, match
 from azsyncd.plan.wishes import Kind as WishKind
 from azsyncd.plan.wishes import Wish, wish_for
 
-LAST_ADMIN_SECONDS = 900.0
-"""How often it is looked whether there is another administrator, in case that nobody says so."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserPlan:
@@ -330,7 +327,7 @@ def _deactivate(
     if not account.active:
         return Part()
     if facts.last_admin:
-        return Part(waiting=(_last_admin(facts, account, change, desk),))
+        return Part(waiting=(edges.last_admin(facts, change, desk),))
     if _can_deactivate(facts, account, desk):
         return Part(changes=(change,))
     # Where an account cannot be deactivated its groups are stripped instead (rule 32).
@@ -355,13 +352,6 @@ def _deactivate(
 
 def _group(group: ObjectId, desk: Desk) -> str:
     return fold(desk.groups[group].name)
-
-
-def _last_admin(facts: UserFacts, account: Account, change: Change, desk: Desk) -> Waiting:
-    """Until there is another: whoever makes one wakes it, and it is looked at now and then."""
-    detail = f"{account.username} is the last active administrator"
-    wait = _wait(facts, Withheld.PROTECTED, detail, "make somebody else one first", change)
-    return replace(wait, retry_at=desk.now + LAST_ADMIN_SECONDS)
 
 
 def _rename(
@@ -530,7 +520,7 @@ def _delete(facts: UserFacts, account: Account, reason: Reason, desk: Desk) -> P
     if not desk.capabilities.deletes_accounts:
         return Part(waiting=(_unsupported(facts, change, "deletes_accounts", desk),))
     if facts.last_admin:
-        return Part(waiting=(_last_admin(facts, account, change, desk),))
+        return Part(waiting=(edges.last_admin(facts, change, desk),))
     if not account.writable:
         return Part(waiting=(_read_only(facts, account, change),))
     return Part(changes=(change,))

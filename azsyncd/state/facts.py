@@ -223,7 +223,7 @@ def user_facts(
         lost=links.lost_of(db, a) if a is not None else frozenset(),
         names=names,
         blocked=_refuses_to_deactivate(db, t, base.n),
-        last_admin=a is not None and _is_last_admin(db, t, a, admin_groups),
+        last_admin=0 if a is None else _last_admin_in(db, t, a, admin_groups),
         licensed=a is not None and is_in(db, a, licence_groups),
     )
 
@@ -274,19 +274,24 @@ _ADMINISTER = (
 without one that stands (as c) in another (p) no more."""
 
 
-def _is_last_admin(db: sqlite3.Connection, t: int, a: int, admin_groups: Collection[str]) -> bool:
-    """Whether nobody else would be left in the administrators' groups who can sign in (rule 24).
-    Of several who leave at once one is kept, and always the same one."""
+def _last_admin_in(db: sqlite3.Connection, t: int, a: int, admin_groups: Collection[str]) -> int:
+    """In how many administrators' groups (or below) an account is, if nobody else would be left in
+    any who can sign in (rule 24); 0 if somebody is. Of several who leave at once one is kept, and
+    always the same one."""
     if not _administers(db, a, admin_groups):
-        return False
-    row = db.execute(
+        return 0
+    known = {"t": t, "a": a, "names": codec.dump(sorted(admin_groups)), **_NOTHING_ENDS}
+    other = db.execute(
         f"{_ADMINISTER} LEFT JOIN link l ON l.a = ac.a LEFT JOIN object o ON o.n = l.n"
         " WHERE e.a != :a AND NOT e.removed AND ac.active AND (e.a < :a OR l.n IS NULL"
         " OR (l.left_at IS NULL AND o.presence = 'present'"
         " AND coalesce(json_extract(o.properties, '$.accountEnabled'), 1))) LIMIT 1",
-        {"t": t, "a": a, "names": codec.dump(sorted(admin_groups)), **_NOTHING_ENDS},
+        known,
     ).fetchone()
-    return row is None
+    if other is not None:
+        return 0
+    sql = f"{_ADMINISTER} WHERE e.a = :a AND NOT e.removed"
+    return len(db.execute(sql, known).fetchall())
 
 
 _NOTHING_ENDS: dict[str, int | None] = {"gone": None, "p": None, "c": None}

@@ -477,6 +477,18 @@ def absent_count(db: sqlite3.Connection, crawl: int) -> int:
     return sum(_absent(db, crawl).values())
 
 
+def absent(db: sqlite3.Connection, crawl: int, most: int) -> list[tuple[str, int, int | None]]:
+    """The first of them: (user, group or member; the number of the object; of a member's group)."""
+    told: list[tuple[str, int, int | None]] = []
+    for row in db.execute(f"{_ABSENT} ORDER BY kind DESC, n LIMIT :most",
+                          {"crawl": crawl, "most": most}):  # fmt: skip
+        told.append((row["kind"], row["n"], None))
+    rest = {"crawl": crawl, "most": most - len(told)}
+    for row in db.execute(f"{_ABSENT_EDGES} LIMIT :most", rest):
+        told.append(("member", row["child"], row["parent"]))
+    return told
+
+
 def _absent(db: sqlite3.Connection, crawl: int) -> dict[str, int]:
     asked = {
         "users": f"{_ABSENT} AND kind = 'user'",

@@ -241,6 +241,12 @@ def is_unread(db: sqlite3.Connection, t: int, group: str) -> bool:
     return row is None or bool(row["unread"])
 
 
+def unknown_keys(db: sqlite3.Connection, t: int, keys: Sequence[str]) -> list[str]:
+    """Those of these that are no known account's."""
+    sql = "SELECT 1 FROM account WHERE t = ? AND key = ?"
+    return [key for key in keys if db.execute(sql, (t, key)).fetchone() is None]
+
+
 def put_members_now(db: sqlite3.Connection, t: int, group_key: str, members: Sequence[str]) -> None:
     """These are all members of a group, read by themselves between two inventories."""
     number = int(db.execute("SELECT inventory FROM target WHERE t = ?", (t,)).fetchone()[0])

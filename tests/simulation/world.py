@@ -121,6 +121,12 @@ class SimGraph:
             if manager is None:
                 raise GraphRefused("nobody", status=404, codes=("Request_ResourceNotFound",))
             return manager
+        if path.startswith("users/") and path.count("/") == 1 and path != "users/delta":
+            user = world.tenant.find(path.split("/")[1])
+            if user is None:
+                raise GraphRefused("nobody", status=404, codes=("Request_ResourceNotFound",))
+            manager = self._manager(user)
+            return {"id": user.id, **({"manager": manager} if manager else {})}
         if path == "users":
             shown = [(user.id, self._manager(user)) for user in world.tenant.users()]
             return {"value": [{"id": i, **({"manager": m} if m else {})} for i, m in shown]}

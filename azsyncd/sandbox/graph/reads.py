@@ -73,17 +73,10 @@ class Reads:
         need(ask, BY_FEED[feed])
         names = selected(ask.params, feed) or DEFAULT[feed]
         wanted = self._filter(ask, feed)
-        of_manager = expanded(ask.params, feed)
-        if of_manager is not None and self.expands == "refused":
-            raise bad_request("$expand is not supported.", "Request_UnsupportedQuery")
+        expanded(ask.params, feed)  # what is wrong with it is wrong where there is nobody, too
 
         def show(node: Node) -> dict[str, Any]:
-            shown = {"id": node.id, **listed(node.properties, names)}
-            if of_manager is not None and self.expands == "shown":
-                manager = self._manager(node)
-                if manager is not None:  # whoever has none comes without the key
-                    shown["manager"] = self._shown(ask, manager, of_manager)
-            return shown
+            return {"id": node.id, **listed(node.properties, names), **self._expanded(ask, node)}
 
         def keeps(_: int, node: Node) -> bool:
             return node.living and all(_equals(node, name, value) for name, value in wanted)
@@ -104,7 +97,7 @@ class Reads:
         need(ask, BY_FEED[feed])
         node = self._living(feed, key)
         names = selected(ask.params, feed) or DEFAULT[feed]
-        shown = {"id": node.id, **listed(node.properties, names)}
+        shown = {"id": node.id, **listed(node.properties, names), **self._expanded(ask, node)}
         return _entity(ask, f"{_context(feed, ask, names)}/$entity", shown)
 
     def manager(self, ask: Ask, key: str) -> Answer:
@@ -203,6 +196,14 @@ class Reads:
         return Answer(200, {"@odata.context": _root(ask, "organization"), "value": value})
 
     # ---
+
+    def _expanded(self, ask: Ask, node: Node) -> dict[str, Any]:
+        """`$expand=manager`: whoever has none comes without the key."""
+        names = expanded(ask.params, node.feed)
+        if names is not None and self.expands == "refused":
+            raise bad_request("$expand is not supported.", "Request_UnsupportedQuery")
+        manager = None if names is None or self.expands == "ignored" else self._manager(node)
+        return {} if manager is None else {"manager": self._shown(ask, manager, names)}
 
     def _manager(self, node: Node) -> Node | None:
         return self._tenant.find(str(node.properties.get("manager") or ""))

@@ -22,7 +22,7 @@ from azsyncd.plan.policy import (
     Protect,
     SeatRules,
 )
-from azsyncd.state import journal, questions, waiting
+from azsyncd.state import journal, questions, spill, waiting
 from azsyncd.targets.memory import ABLE, Memory
 
 from .office import EVERYBODY, Office, opened
@@ -325,6 +325,35 @@ async def test_rule_24_administrators_of_two_groups_do_not_go_in_one_moment(
     await office.turn("jira")
     await office.turn("jira", full=True)
     assert len(product.members_of("atl-1") | product.members_of("atl-2")) == 1
+
+
+async def test_rule_24_who_was_switched_off_by_hand_is_no_administrator_who_is_left(
+    office: Office,
+) -> None:
+    """The product is asked before the last one of those who can sign in is shut out."""
+    product = await _administered(office)
+    other = product.account("u2@x.org")
+    assert other is not None
+    product.held[str(other.key)] = replace(other, active=False)  # since the last inventory
+    await office.crawl(user(1, accountEnabled=False), whole=False)
+    await office.turn("jira")
+    assert _active_admins(product) == {"u1@x.org"}
+    waits = await office.store.read(lambda db: waiting.listed(db, 1))
+    assert [row["reason"] for row in waits] == ["protected"]
+
+
+async def test_rule_24_the_plan_says_whose_membership_stays(office: Office) -> None:
+    """What is never sent is not planned."""
+    product = await _administered(office)
+    await office.crawl(group(1, without=(1, 2)), whole=False)
+    for full in (False, True):
+        told = await office.turn("jira", full=full)
+        assert told.done.get("remove_member", 0) == (0 if full else 1)
+    assert len(_active_admins(product)) == 1
+    rows = await office.store.read(lambda db: spill.rows(db, 1, 10))
+    assert rows == []
+    waits = await office.store.read(lambda db: waiting.listed(db, 1))
+    assert [(row["change"], row["reason"]) for row in waits] == [("remove_member", "protected")]
 
 
 async def test_rule_24_whoever_was_kept_as_the_last_one_goes_when_there_is_another(

@@ -11,10 +11,12 @@ from azsyncd.engine.operations import NotThere
 from azsyncd.errors import AzsyncdError, TargetUnavailable
 from azsyncd.model.accounts import Account
 from azsyncd.model.identities import ObjectId, Seen
-from azsyncd.state import holds, questions, targets
+from azsyncd.state import folding, holds, questions, targets
 from azsyncd.state.store import Connection, get_meta
 
 from .office import Office, opened
+from .test_explain import group
+from .test_linking import user
 
 
 @pytest.fixture
@@ -155,3 +157,23 @@ async def test_rule_26_consent_is_to_what_was_shown_also_for_changes(office: Off
     await reconcile.turn(cause="loop")
     assert not [each for each in product.held.values() if "wrong" in str(each.email)]
     assert all(each.mark for each in product.held.values())
+
+
+async def test_rule_07_a_person_sees_what_entra_did_not_show(office: Office) -> None:
+    """Before she lets it through: people, groups and memberships."""
+    people = [user(f"u{n}") for n in range(10)]
+    await office.crawl(*people, group("g1", "atl-1", "u0", "u1"), group("g2", "atl-2"))
+    await office.crawl(*people[:2], group("g1", "atl-1", "u1"))
+
+    def doubt(db: Connection) -> int:
+        crawl = int(get_meta(db, "crawl"))
+        payload = {"crawl": crawl, "items": folding.absent_count(db, crawl)}
+        return holds.open_hold(db, None, holds.SOURCE, "2 users", 1.0, (), payload)
+
+    hold = await office.store.write(doubt)
+    (shown,) = await office.operations.holds(show=hold)
+    told = [(row["change"], row["object_id"], row["group"]) for row in shown["rows"]]
+    assert len(told) == shown["items"] == 10
+    assert told[0] == ("absent_user", "u2", None)
+    assert ("absent_group", "g2", None) in told
+    assert told[-1] == ("absent_member", "u0", "atl-1")
