@@ -89,6 +89,7 @@ class GroupStanding:
 
     group: TargetGroup
     owner: ObjectId | None = None
+    called: str = ""  # the owner, in Entra
     deleted: Group | None = None
     passed_on: bool = False
 

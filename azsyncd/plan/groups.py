@@ -212,8 +212,8 @@ def _new(facts: GroupFacts, name: str, desk: Desk, reason: Reason) -> GroupPlan:
     if standing.owner is not None and (not left or standing.passed_on):
         return withheld(
             Withheld.CONFLICT,
-            f"the name {name!r} belongs to the group of {standing.owner}",
-            "products cannot rename groups: delete the old one there, or choose another name",
+            f"the name {name!r} belongs to {standing.called or 'a group'} ({standing.owner})",
+            "products cannot rename groups: rename one in Entra, or delete the old one there",
         )
     if not desk.policy.groups.adopt and not is_own(facts.group.id):
         return withheld(

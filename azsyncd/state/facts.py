@@ -454,7 +454,7 @@ def group_facts(
         return facts
     key = fold(wanted)
     holder = db.execute(
-        "SELECT tg.body, o.id, o.n, o.presence FROM target_group tg"
+        "SELECT tg.body, o.id, o.n, o.presence, o.name FROM target_group tg"
         " LEFT JOIN link l ON l.g = tg.g LEFT JOIN object o ON o.n = l.n"
         " WHERE tg.t = ? AND tg.name = ? LIMIT 1",
         (t, key),
@@ -465,6 +465,7 @@ def group_facts(
         under = GroupStanding(
             codec.group_from_dict(codec.load(holder["body"])),
             holder["id"],
+            holder["name"] or "",
             group_base(db, holder["n"]) if gone else None,
         )
     return replace(facts, rivals=_wanting(db, t, n, key), under_name=under)

@@ -273,7 +273,8 @@ def decide(
 ) -> list[int]:
     """Approve or reject a hold, or only the items of the chosen objects; returns the objects.
 
-    Approved in part: the approved items move into a hold of their own, the rest stays open.
+    Approved in part: the approved items move into a hold of their own, which goes on under the
+    number that the person knows in what the journal says; the rest stays open.
     """
     rows = db.execute("SELECT DISTINCT n FROM hold_item WHERE hold = ?", (hold,)).fetchall()
     everybody = [row["n"] for row in rows]
@@ -282,7 +283,9 @@ def decide(
     if chosen is not None and len(some) < len(everybody):
         db.execute(
             "INSERT INTO hold (t, kind, opened_at, detail, payload)"
-            " SELECT t, kind, opened_at, detail, payload FROM hold WHERE id = ?",
+            " SELECT t, kind, opened_at, detail,"
+            " json_set(payload, '$.part_of', coalesce(json_extract(payload, '$.part_of'), id))"
+            " FROM hold WHERE id = ?",
             (hold,),
         )
         part = int(db.execute("SELECT last_insert_rowid()").fetchone()[0])
@@ -302,7 +305,8 @@ def decide(
 def approval_of(db: sqlite3.Connection, t: int, item: Item) -> str:
     """Who approved a change, in which hold, and why; "" if nobody was asked."""
     row = db.execute(
-        "SELECT h.id, h.decided_by, h.decision FROM hold_item i JOIN hold h ON h.id = i.hold"
+        "SELECT coalesce(json_extract(h.payload, '$.part_of'), h.id) AS id, h.decided_by,"
+        " h.decision FROM hold_item i JOIN hold h ON h.id = i.hold"
         " WHERE h.t = ? AND i.n = ? AND i.change = ? AND i.gn = ? AND i.akey = ?"
         " AND i.state = 'approved' ORDER BY h.id DESC LIMIT 1",
         (t, item.n, item.change.kind, item.gn, item.akey),

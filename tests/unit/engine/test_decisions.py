@@ -11,10 +11,11 @@ from azsyncd.engine.operations import NotThere
 from azsyncd.errors import AzsyncdError, TargetUnavailable
 from azsyncd.model.accounts import Account
 from azsyncd.model.identities import ObjectId, Seen
+from azsyncd.plan.policy import Budget, GuardRules, Policy
 from azsyncd.state import folding, holds, questions, targets
 from azsyncd.state.store import Connection, get_meta
 
-from .office import Office, opened
+from .office import EVERYBODY, Office, opened
 from .test_explain import group
 from .test_linking import user
 
@@ -177,3 +178,22 @@ async def test_rule_07_a_person_sees_what_entra_did_not_show(office: Office) -> 
     assert told[0] == ("absent_user", "u2", None)
     assert ("absent_group", "g2", None) in told
     assert told[-1] == ("absent_member", "u0", "atl-1")
+
+
+async def test_what_is_approved_in_part_is_told_by_the_number_that_a_person_knows(
+    office: Office,
+) -> None:
+    """The part goes on in a hold of its own."""
+    tight = Policy(scope=EVERYBODY, guard=GuardRules(disable=Budget(count=0)))
+    await office.open("jira", tight)
+    await office.crawl(*(user(f"u{n}") for n in range(3)))
+    await office.turn("jira")
+    await office.crawl(*(user(f"u{n}", accountEnabled=False) for n in range(3)), whole=False)
+    await office.turn("jira")
+    (hold,) = await office.operations.holds()
+    for who in ("u0@x.org", "u1@x.org"):
+        await office.operations.approve(hold=hold["id"], by="jo", only=[who])
+        await office.turn("jira")
+        entries = await office.operations.history(user=who)
+        causes = [entry["cause"] for entry in entries if entry["change"] == "deactivate"]
+        assert causes and all(f"hold {hold['id']} approved by jo" in each for each in causes)
