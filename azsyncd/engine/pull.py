@@ -64,6 +64,10 @@ CRAWL_OWED = "crawl_owed"
 SILENT_SECONDS = (15.0, 300.0, 900.0, 3600.0)
 """How long nobody asks again for the manager of a user whom Graph gave no answer about."""
 
+MUTE_SECONDS = (60.0, 300.0)
+FEW = 8
+"""If more than so many are asked for and none is answered for, the pause is everybody's."""
+
 BACK_OFF = (5.0, 15.0, 30.0, 60.0, 120.0, 300.0)
 REFUSED_BACK_OFF = (60.0, 300.0, 900.0)
 
@@ -141,6 +145,8 @@ class Pull:
         self._closed_crawls = 0
         self._dead_rounds = 0
         self._was_round = False
+        self._mute_until = float("-inf")  # until when nobody's manager is asked for
+        self._muted = 0  # how often in a row nobody was answered for
         self._silent: dict[ObjectId, tuple[int, float]] = {}  # how often in vain, and until when
         self._once = False  # a command looks: nobody waits for the next round
         self._polled_at = float("-inf")
@@ -551,7 +557,7 @@ class Pull:
         """The feed tells of a change of the manager now and then: ask whenever it told of the user
         (decision 012). Some after each round, and more while nothing else is due; whoever is not
         answered for stays due."""
-        if MANAGER not in self._selected["user"]:
+        if MANAGER not in self._selected["user"] or self._clock.monotonic() < self._mute_until:
             return
         last: int | None = None
         while due := await self._store.read(partial(mirror.managers_due, before=last)):
@@ -564,7 +570,9 @@ class Pull:
                 answers = await self._source.managers_of([id_ for _, id_ in asked])
             except SourceError as error:
                 log.warning("managers.unread", error=error.message, hint=error.hint)
+                self._note_silence([id_ for _, id_ in asked], {})
                 return
+            self._muted = 0
             self._note_silence([id_ for _, id_ in asked], answers)
             await self._store.write(partial(mirror.answer_managers, asked=asked, answers=answers))
             await self._tell(seen_at)
@@ -573,8 +581,12 @@ class Pull:
 
     def _note_silence(self, asked: list[ObjectId], answers: mirror.ManagersOf) -> None:
         """Whoever is not answered for is asked for less and less: each try may take half a minute,
-        in which no round is read."""
+        in which no round is read. Where many are not, it is nobody's own fault: all wait a bit."""
         now = self._clock.monotonic()
+        if len(asked) > FEW and not answers:
+            self._mute_until = now + MUTE_SECONDS[min(self._muted, len(MUTE_SECONDS) - 1)]
+            self._muted += 1
+            return
         for id_ in asked:
             times, _ = self._silent.pop(id_, (0, now))
             if id_ not in answers:

@@ -319,8 +319,8 @@ class Writes:
         keys = await self._store.read(partial(targets.unknown_keys, t=self._t, keys=members))
         found = []
         for key in keys[:MOST_STRANGERS]:
-            account = await self._target.read_account(Account(username=key, key=key))
-            if account is not None and account.key == key:
+            account = await account_by_key(self._target, key)
+            if account is not None:
                 found.append(account)
         return found
 
@@ -363,3 +363,15 @@ def _present(now: Standing) -> Account:
     if now.account is None:
         raise NotFound("the account is not there any more", reason=Withheld.CONFLICT)
     return now.account
+
+
+async def account_by_key(target: Target, key: str) -> Account | None:
+    """An account of which nothing is known but its key: in some products that is its name."""
+    for name in (key, f"={key}"):  # nobody's, so that it is looked for by its key
+        try:
+            found = await target.read_account(Account(username=name, key=key))
+        except ChangeRejected:
+            continue
+        if found is not None and found.key == key:
+            return found
+    return None

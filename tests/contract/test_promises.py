@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import pytest
 
+from azsyncd.engine.writes import account_by_key
 from azsyncd.errors import AlreadyExists, ChangeRejected, NotFound
 from azsyncd.model.accounts import Account, InvalidValue, Mark, TargetGroup
 
@@ -77,6 +78,14 @@ async def test_a_created_account_stands_as_it_was_wanted(rig: Rig) -> None:
     assert found.mark == rig.shown(want).mark == made.mark
     assert found.attributes == rig.shown(want).attributes
     assert await rig.target.read_account(made) == found
+
+
+async def test_an_account_is_found_by_its_key_alone(rig: Rig) -> None:
+    """A stranger in a group that is adopted: nothing else is known of her."""
+    made = await rig.make()
+    found = await account_by_key(rig.target, str(made.key))
+    assert found is not None and found.username == made.username
+    assert await account_by_key(rig.target, "nobody-has-this-one") is None
 
 
 async def test_who_is_absent_is_none(rig: Rig) -> None:

@@ -295,11 +295,13 @@ async def test_managers_are_listed_by_crawls_and_asked_for_after_rounds(store: S
     source.silent = True
     await pull.once(crawl=False)
     assert pull.state.state == "idle"
-    source.silent = False
+    for wait in (1.0, 20.0, 20.0, 300.0):  # less and less, for each try may take its time
+        clock.advance(wait)
+        source.silent = len(source.managers_asked) < 2
+        await pull.once(crawl=False)
+    assert source.managers_asked == [[JO], [JO], [JO]]
     await pull.once(crawl=False)
-    assert source.managers_asked == [[JO], [JO]]  # in vain, and again
-    await pull.once(crawl=False)
-    assert len(source.managers_asked) == 2
+    assert len(source.managers_asked) == 3
     assert "managers/first" not in source.asked[3:]  # rounds have no use for it
 
 
@@ -362,3 +364,21 @@ async def test_an_attribute_does_not_keep_a_crawl_from_its_end(store: Store) -> 
     assert pull.crawls == 1
     assert source.asked.count("managers/first") == 5
     assert source.managers_asked == [[JO]]
+
+
+async def test_where_nobody_is_answered_for_all_wait_a_bit(store: Store) -> None:
+    """And nobody's own pause grows by it."""
+    source, clock = Source(), FakeClock()
+    source.items["users"] = tuple(
+        Seen(ObjectId(f"u{number}"), {"displayName": f"U{number}"}) for number in range(250)
+    )
+    source.silent = True
+    pull = pull_from(source, store, clock, MANAGED)
+    for wait in (0.0, 1.0, 70.0, 70.0):
+        clock.advance(wait)
+        await pull.once(crawl=False)
+    assert len(source.managers_asked) == 2
+    source.silent = False
+    clock.advance(300.0)
+    await pull.once(crawl=False)
+    assert [len(asked) for asked in source.managers_asked[2:]] == [200, 50]
