@@ -131,6 +131,10 @@ class Outcomes:
                 journal.write(db, self._entry(db, planned, now, "done", answer, seconds))
                 if planned.free:
                     holds.used_up(db, self._t, item)
+                if item.change.kind is Kind.DEACTIVATE and now.waited == Withheld.BLOCKED:
+                    # It was refused before, and her groups were taken instead (rule 32): while her
+                    # account is inactive they follow Entra again (rule 33).
+                    waiting.look_again(db, self._t, item.n, self._clock.now())
                 if item.change.kind in _MAKE_ADMINS:
                     waiting.wake_protected(db, self._t, self._clock.now())
                 if self._nests and item.change.kind in (Kind.ADD_MEMBER, Kind.ADD_CHILD):
